@@ -1,0 +1,3 @@
+"""reroll: workloads follow their configuration."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,182 @@
+"""The small immutable records that everything decides on.
+
+Objects from the API server are turned into these as they arrive and are then dropped: no value of a
+ConfigMap or Secret is in here, only digests (rule 5 of the design). They are msgspec Structs without
+garbage-collector bookkeeping (``gc=False``): none of them can be part of a cycle, and a cluster's worth
+of tracked objects would stop the event loop for hundreds of milliseconds at each full collection.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias
+
+from msgspec import Struct
+
+ConfigKind: TypeAlias = Literal["configmap", "secret"]
+
+Means: TypeAlias = Literal[
+    "env",  # env[].valueFrom.configMapKeyRef / secretKeyRef
+    "envFrom",  # envFrom[].configMapRef / secretRef
+    "volume",  # volumes[].configMap / secret, mounted by some container
+    "projected",  # volumes[].projected.sources[].configMap / secret, mounted by some container
+    "imagePullSecret",  # imagePullSecrets[]: read at the next pull only
+    "csi",  # volumes[].csi.nodePublishSecretRef: read by the driver at mount
+    "volumePlugin",  # flexVolume, iscsi, cinder, azureFile, cephfs, rbd, ...: read at mount
+    "named",  # not in the pod template: named by an annotation of the workload (`reroll.dev/follow`)
+]
+
+Sees: TypeAlias = Literal[
+    "never",  # environment variables, subPath and subPathExpr mounts: only a new container sees it
+    "later",  # mounted files: the kubelet refreshes them within about 0 to 90 s; the process may not re-read
+    "unknown",  # the pod template does not tell
+]
+
+
+class ConfigId(NamedTuple):
+    """Which ConfigMap or Secret."""
+
+    kind: ConfigKind
+    namespace: str
+    name: str
+
+    def short(self, home: str) -> str:
+        """The name used in annotations and messages: ``configmap/NAME``, or ``configmap/NS/NAME`` if it
+        lives in another namespace than `home`, the workload's own."""
+        return f"{self.kind}/{self.name}" if self.namespace == home else f"{self.kind}/{self.namespace}/{self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.namespace}/{self.name}"
+
+
+class WorkloadId(NamedTuple):
+    """Which workload. `kind` is a key of `reroll.core.kinds.WORKLOAD_KINDS`, such as ``Deployment``."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.lower()}/{self.namespace}/{self.name}"
+
+
+class Reference(Struct, frozen=True, gc=False):
+    """One place where a pod template consumes a ConfigMap or Secret of the workload's own namespace."""
+
+    kind: ConfigKind
+    name: str
+    means: Means
+    where: str
+    """For people, such as ``container web: env DB_HOST`` or ``container web: volume conf at /etc/app``."""
+    keys: tuple[str, ...] | None = None
+    """The keys it reads, sorted; None: every key."""
+    optional: bool = False
+    sub_path: bool = False
+    sees: Sees = "never"
+    """Whether a running container can see a change."""
+    rolls: bool = True
+    """False where a restart does not help (imagePullSecrets and the like): found, explained, never acted on."""
+
+
+class Change(Struct, frozen=True, gc=False):
+    """When something last changed, as far as this process can tell."""
+
+    at: float
+    """Seconds since the epoch: of the arrival if seen `live`, else from managedFields (whole seconds)."""
+    version: int = 0
+    """The resourceVersion the change came with, 0 where unknown. Only meaningful when `live`."""
+    live: bool = False
+    """Seen as it happened on a watch of this process, not found in a list."""
+
+
+class ConfigRecord(Struct, frozen=True, gc=False):
+    """What is kept of one ConfigMap or Secret: the digest of each key, and what decides who follows it."""
+
+    keys: tuple[str, ...]
+    """Sorted names of its keys; the same tuple object is shared by all objects with the same keys."""
+    digests: bytes
+    """The digests of `keys`, in their order, `reroll.core.digests.SIZE` bytes each."""
+    changed_at: float = 0.0
+    changed_version: int = 0
+    changed_live: bool = False
+    ignored: bool = False
+    """`reroll.dev/ignore: "true"` (or Reloader's): nothing follows it."""
+    matchable: bool = False
+    """`reroll.dev/match: "true"` (or Reloader's): workloads with `search` follow it."""
+    shared_with: str = ""
+    """`reroll.dev/share-with`: namespaces (globs, comma-separated) whose workloads may follow it."""
+
+    @property
+    def change(self) -> Change:
+        return Change(self.changed_at, self.changed_version, self.changed_live)
+
+
+class Missing(Struct, frozen=True, gc=False):
+    """The object does not exist; the store of its kind and namespace is complete."""
+
+
+class Unknown(Struct, frozen=True, gc=False):
+    """Whether the object exists can't be told: its kind may not be read in that namespace."""
+
+    reason: str = "not readable"
+
+
+ConfigState: TypeAlias = ConfigRecord | Missing | Unknown
+
+AppliedKeys: TypeAlias = "dict[str, str] | str | None"
+"""What `applied` holds of one config object: key -> digest; or one digest over all where there are many
+keys; or None: it did not exist."""
+
+
+class Applied(Struct, frozen=True, gc=False):
+    """The annotation `reroll.dev/applied` of a workload: what its pods were last rolled for (or adopted with)."""
+
+    template: str
+    """Hash of the pod template without reroll's own marks."""
+    key_id: str
+    """Which digest key made the digests of Secrets; another key's can't be compared."""
+    configs: dict[str, AppliedKeys]
+    """By `ConfigId.short`."""
+
+
+class WorkloadRecord(Struct, frozen=True, gc=False):
+    """What is kept of one workload."""
+
+    id: WorkloadId
+    uid: str
+    resource_version: str
+    generation: int
+    annotations: dict[str, str]
+    """Those that can hold policy: the workload's own whose key belongs to a dialect; never all of them."""
+    template_annotations: dict[str, str]
+    """The same, of its pod template."""
+    references: tuple[Reference, ...]
+    template_hash: str
+    mark: str | None
+    """`reroll.dev/config` on the pod template."""
+    applied: Applied | None
+    applied_problem: str = ""
+    """Why the annotation `reroll.dev/applied` could not be read, where it is there and could not."""
+    template_change: Change = Change(0.0)
+    """When somebody else than reroll last changed the pod template."""
+    replicas: int | None = None
+    """spec.replicas; None where the kind has none (DaemonSet)."""
+    paused: bool = False
+    on_delete: bool = False
+    """updateStrategy OnDelete: pods follow only when somebody deletes them."""
+    deleting: bool = False
+
+
+class Consumed(Struct, frozen=True, gc=False):
+    """One config object that a workload follows: all its references to it, merged under its policy."""
+
+    config: ConfigId
+    keys: tuple[str, ...] | None
+    """The keys that count, sorted; None: every key."""
+    references: tuple[Reference, ...]
+    needs_match: bool = False
+    """Followed only while the object carries `match` (the workload has `search`)."""
+
+    @property
+    def optional(self) -> bool:
+        """True if a pod starts without it. An object that only an annotation names is never needed to start."""
+        return all(ref.optional or ref.means == "named" for ref in self.references)
