@@ -80,12 +80,17 @@ class Reference(Struct, frozen=True, gc=False):
 class Change(Struct, frozen=True, gc=False):
     """When something last changed, as far as this process can tell."""
 
-    at: float
-    """Seconds since the epoch: of the arrival if seen `live`, else from managedFields (whole seconds)."""
+    stamp: float = 0.0
+    """The server's time of it, from managedFields: seconds since the epoch, whole; 0 where unknown."""
+    arrived: float = 0.0
+    """This process's time when a watch delivered it as it happened; 0: it was found in a list."""
     version: int = 0
-    """The resourceVersion the change came with, 0 where unknown. Only meaningful when `live`."""
-    live: bool = False
-    """Seen as it happened on a watch of this process, not found in a list."""
+    """The resourceVersion it arrived with; 0 where not a number or found in a list."""
+
+    @property
+    def live(self) -> bool:
+        """Seen as it happened."""
+        return self.arrived > 0
 
 
 class ConfigRecord(Struct, frozen=True, gc=False):
@@ -95,9 +100,10 @@ class ConfigRecord(Struct, frozen=True, gc=False):
     """Sorted names of its keys; the same tuple object is shared by all objects with the same keys."""
     digests: bytes
     """The digests of `keys`, in their order, `reroll.core.digests.SIZE` bytes each."""
-    changed_at: float = 0.0
-    changed_version: int = 0
-    changed_live: bool = False
+    stamp: float = 0.0
+    arrived: float = 0.0
+    version: int = 0
+    """The last change of its content: see `Change`, whose fields are kept here flat to save memory."""
     ignored: bool = False
     """`reroll.dev/ignore: "true"` (or Reloader's): nothing follows it."""
     matchable: bool = False
@@ -107,7 +113,7 @@ class ConfigRecord(Struct, frozen=True, gc=False):
 
     @property
     def change(self) -> Change:
-        return Change(self.changed_at, self.changed_version, self.changed_live)
+        return Change(self.stamp, self.arrived, self.version)
 
 
 class Missing(Struct, frozen=True, gc=False):
@@ -154,9 +160,12 @@ class WorkloadRecord(Struct, frozen=True, gc=False):
     mark: str | None
     """`reroll.dev/config` on the pod template."""
     applied: Applied | None
+    unsaved: bool = False
+    """`applied` is known to this process but is not on the object: an adoption that was not written yet, or
+    an annotation that somebody removed."""
     applied_problem: str = ""
     """Why the annotation `reroll.dev/applied` could not be read, where it is there and could not."""
-    template_change: Change = Change(0.0)
+    template_change: Change = Change()
     """When somebody else than reroll last changed the pod template."""
     replicas: int | None = None
     """spec.replicas; None where the kind has none (DaemonSet)."""

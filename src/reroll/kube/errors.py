@@ -146,7 +146,9 @@ def error_from_status(status: Status, *, request: str = "", secret: bool = False
         error_type = Gone
     message = status.message or f"HTTP {code}"
     if secret and error_type in (BadRequest, Invalid):
-        message = f"the server refused it ({status.reason or code}); its words are left out, for they may quote a Secret"
+        message = (
+            f"refused ({status.reason or code}); the server's words are left out, for they may quote a Secret"
+        )
     retry_after = status.details.retry_after_seconds if status.details else None
     return error_type(
         message[:_MESSAGE_LIMIT],

@@ -29,7 +29,9 @@ class Resource(Struct, frozen=True):
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         middle = f"/namespaces/{quote(namespace, safe='')}" if namespace and self.namespaced else ""
         tail = f"/{quote(name, safe='')}" if name else ""
-        pairs = {k: (str(v).lower() if isinstance(v, bool) else str(v)) for k, v in query.items() if v is not None}
+        pairs = {
+            k: (str(v).lower() if isinstance(v, bool) else str(v)) for k, v in query.items() if v is not None
+        }
         return f"{root}{middle}/{self.plural}{tail}" + (f"?{urlencode(pairs)}" if pairs else "")
 
 

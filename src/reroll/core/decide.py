@@ -1,0 +1,401 @@
+"""Is this workload stale, and what is to be done about it? The heart of reroll, and a pure function.
+
+`decide` sees one workload, what it consumes, the digests of that now, its policy and the time, and answers
+with a `Decision` that carries its reason in words. It is asked again whenever anything of this changed, and
+asking twice gives the same answer: nothing here depends on an event having been seen (rules 1 and 2 of the
+design).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reroll.core import digests
+from reroll.core.applied import kept, total
+from reroll.core.order import is_later
+from reroll.core.policy import Policy
+from reroll.core.records import (
+    Applied,
+    AppliedKeys,
+    Change,
+    ConfigId,
+    ConfigRecord,
+    ConfigState,
+    Consumed,
+    Missing,
+    Reference,
+    Unknown,
+    WorkloadRecord,
+)
+from reroll.core.selector import shared_with
+
+WILDCARD = "*"
+"""Key under which `applied` notes that every key of the object counts. No key of a ConfigMap can be named so."""
+
+ABSENT = ""
+"""Digest of a key that counts and is not there."""
+
+
+class Kind(Enum):
+    """What is to be done."""
+
+    ADOPT = "adopt"
+    """Seen for the first time: record its digests, roll nothing."""
+    ROLL = "roll"
+    """Its pods run older configuration: change its pod template."""
+    RECORD = "record"
+    """Its pods run the current configuration, and what is recorded says otherwise: correct the record."""
+    WAIT = "wait"
+    """It is stale, and it is not yet time."""
+    SKIP = "skip"
+    """Nothing to do."""
+    REFUSE = "refuse"
+    """Its policy can't be told: acting could do what its owner forbade."""
+
+
+class PodAges(Struct, frozen=True, gc=False):
+    """When the pods of one workload were created, asked of the server where timestamps are all there is."""
+
+    count: int
+    oldest: float
+    """Seconds since the epoch, whole; of the oldest pod that is not being deleted."""
+
+
+class Situation(Struct, frozen=True):
+    """Everything a decision is made of."""
+
+    workload: WorkloadRecord
+    policy: Policy
+    consumed: Sequence[Consumed]
+    states: Mapping[ConfigId, ConfigState]
+    key_id: str
+    """`DigestKey.id` that the digests of Secrets were made with."""
+    now: float
+    """Seconds since the epoch, on this process's clock."""
+    pending_since: float | None = None
+    """When the first change that was not yet acted on arrived; None: nothing is pending."""
+    pods: PodAges | None = None
+    """None: not asked. See `Decision.ask_pods`."""
+
+
+class ConfigChange(Struct, frozen=True):
+    """One config object that differs from what the pods were rolled for."""
+
+    config: ConfigId
+    keys: tuple[str, ...] | None
+    """The keys that differ, sorted; None: it can't be told which."""
+    appeared: bool
+    references: tuple[Reference, ...] = ()
+    change: Change = Change()
+
+    def describe(self, home: str) -> str:
+        """Such as ``configmap/app: LOG_LEVEL, PORT changed``."""
+        name = self.config.short(home)
+        if self.appeared:
+            return f"{name} appeared"
+        if self.keys is None:
+            return f"{name} changed"
+        shown = ", ".join(self.keys[:5]) + (f" and {len(self.keys) - 5} more" if len(self.keys) > 5 else "")
+        return f"{name} changed ({shown})"
+
+
+class Decision(Struct, frozen=True):
+    """What is to be done about one workload, and why."""
+
+    kind: Kind
+    reason: str
+    changes: tuple[ConfigChange, ...] = ()
+    """Why it is stale."""
+    applied: Applied | None = None
+    """To be written (Adopt, Roll, Record)."""
+    mark: str | None = None
+    """To be written on the pod template (Roll)."""
+    until: float | None = None
+    """When to ask again (Wait), in seconds since the epoch; None: when something changes."""
+    notes: tuple[str, ...] = ()
+    """What a person should know beside the reason."""
+    warning: bool = False
+    """The owner of the workload should hear of it (Warning Event)."""
+    ask_pods: bool = False
+    """The decision rests on timestamps: when it would cost little, ask for the pods' ages and decide again."""
+
+
+class _Finding(Struct, frozen=True):
+    """One consumed object, compared."""
+
+    consumed: Consumed
+    short: str
+    record: AppliedKeys
+    """What `applied` will hold of it."""
+    write: bool
+    """`applied` holds something else, or nothing, now."""
+    stale: ConfigChange | None = None
+    blocked: str = ""
+    """Why new pods could not start."""
+    note: str = ""
+
+
+def decide(s: Situation) -> Decision:
+    """The decision for one workload. Pure; never raises for any content of the records."""
+    w, policy = s.workload, s.policy
+    if w.deleting:
+        return Decision(Kind.SKIP, "it is being deleted")
+    if policy.refused:
+        return Decision(Kind.REFUSE, policy.refused, warning=True)
+    if not policy.enabled:
+        return Decision(Kind.SKIP, "nothing asks reroll to follow its configuration")
+
+    followed, notes = _followed(s)
+    before = w.applied
+    if before is None:
+        if not followed:
+            return Decision(Kind.SKIP, "it consumes nothing that it follows", notes=notes)
+        return _adopt(s, followed, notes)
+
+    rekeyed = before.key_id != s.key_id
+    findings = [_compare(c, s, before, rekeyed) for c in followed]
+    notes = notes + tuple(f.note for f in findings if f.note)
+    names = {f.short for f in findings}
+    dropped = sorted(before.configs.keys() - names)
+    after = Applied(
+        template=w.template_hash,
+        key_id=s.key_id,
+        configs={f.short: f.record for f in findings if f.write or f.short in before.configs},
+    )
+    stale = tuple(f.stale for f in findings if f.stale is not None)
+    if not stale:
+        return _settled(w, before, after, findings, dropped, rekeyed, notes)
+
+    changes = "; ".join(change.describe(w.id.namespace) for change in stale)
+    record = Decision(Kind.RECORD, "", changes=stale, applied=after, notes=notes)
+    if w.replicas == 0:
+        return replace(record, reason=f"{changes}; it has no replicas, and pods started later read the new content")
+    rolled = _rolled_since(w, before, stale)
+    if rolled:
+        return replace(record, reason=f"{changes}; {rolled}")
+    if s.pods is not None:
+        newest = max(change.change.stamp for change in stale)
+        if s.pods.count == 0:
+            return replace(record, reason=f"{changes}; no pod of it runs, and pods started later read the new content")
+        if newest and s.pods.oldest > newest:
+            return replace(record, reason=f"{changes}; all its pods were created after that")
+
+    blocked = [f.blocked for f in findings if f.blocked]
+    if blocked:
+        return Decision(
+            Kind.WAIT,
+            f"{changes}; not rolled, for new pods could not start: {'; '.join(blocked)}",
+            changes=stale,
+            notes=notes,
+            warning=True,
+        )
+    due = _due(s, stale)
+    if s.now < due:
+        return Decision(Kind.WAIT, f"{changes}; waiting for changes to settle", changes=stale, until=due, notes=notes)
+
+    if w.paused:
+        notes += ("it is paused: its pods follow when it is resumed",)
+    if w.on_delete:
+        notes += ("its update strategy is OnDelete: each pod follows when it is deleted",)
+    return Decision(
+        Kind.ROLL,
+        changes,
+        changes=stale,
+        applied=after,
+        mark=next_mark(after, w.mark),
+        notes=notes,
+        ask_pods=s.pods is None and not all(change.change.live for change in stale),
+    )
+
+
+def next_mark(applied: Applied, present: str | None) -> str:
+    """What goes on the pod template: a digest over all that is consumed.
+
+    Normally a pure function of the digests alone, so that two controllers write the same. Only when the
+    template carries that very digest already, though its pods were started with other content (an undo
+    brought an old template back, and then the old content came back too), a suffix makes it a change.
+    """
+    mark = digests.mark({name: total(keys) for name, keys in applied.configs.items()})
+    return f"{mark}.2" if present == mark else mark
+
+
+def _followed(s: Situation) -> tuple[list[Consumed], tuple[str, ...]]:
+    """The consumed objects that count, now that the objects' own annotations are known."""
+    home = s.workload.id.namespace
+    followed, notes = [], []
+    for c in s.consumed:
+        state = s.states[c.config]
+        if isinstance(state, ConfigRecord):
+            if state.ignored:
+                notes.append(f"{c.config.short(home)} is not followed: it carries an ignore annotation")
+                continue
+            if c.needs_match and not state.matchable:
+                continue
+            if c.config.namespace != home and not shared_with(state.shared_with, home):
+                notes.append(
+                    f"{c.config.short(home)} is not followed: it is of another namespace, and its annotation "
+                    f"reroll.dev/share-with does not name {home}"
+                )
+                continue
+        elif c.needs_match or c.config.namespace != home:
+            continue  # whether it may be followed is said on the object itself, which can't be read
+        followed.append(c)
+    return followed, tuple(notes)
+
+
+def _adopt(s: Situation, followed: Sequence[Consumed], notes: tuple[str, ...]) -> Decision:
+    w = s.workload
+    configs: dict[str, AppliedKeys] = {}
+    for c in followed:
+        state = s.states[c.config]
+        if not isinstance(state, Unknown):
+            configs[c.config.short(w.id.namespace)] = _current(state, c)
+    applied = Applied(template=w.template_hash, key_id=s.key_id, configs=configs)
+    count = f"{len(configs)} config object{'' if len(configs) == 1 else 's'}"
+    reason = f"seen for the first time: what it consumes ({count}) is recorded, nothing is rolled"
+    if w.applied_problem:
+        reason = f"{w.applied_problem}; what it consumes ({count}) is recorded anew, nothing is rolled"
+    doubtful: list[str] = []
+    ask = False
+    for c in followed:
+        state = s.states[c.config]
+        if isinstance(state, ConfigRecord) and state.stamp:
+            if s.pods is None:
+                ask = True
+            elif s.pods.count and s.pods.oldest <= state.stamp:
+                doubtful.append(c.config.short(w.id.namespace))
+    if doubtful:
+        notes += (
+            f"some of its pods were created before the last change of {', '.join(doubtful)}: they may run older "
+            f"configuration. reroll does not restart them unasked; kubectl rollout restart does",
+        )
+    return Decision(Kind.ADOPT, reason, applied=applied, notes=notes, warning=bool(w.applied_problem), ask_pods=ask)
+
+
+def _current(state: ConfigRecord | Missing, c: Consumed) -> AppliedKeys:
+    """What is recorded of an object as it is now."""
+    if isinstance(state, Missing):
+        return None
+    now = digests.consumed_digests(state, c)
+    if c.keys is None:
+        now[WILDCARD] = ""
+    else:
+        for key in c.keys:
+            now.setdefault(key, ABSENT)
+    return kept(now)
+
+
+def _compare(c: Consumed, s: Situation, before: Applied, rekeyed: bool) -> _Finding:
+    """One consumed object against what was recorded of it."""
+    short = c.config.short(s.workload.id.namespace)
+    state = s.states[c.config]
+    known = short in before.configs
+    old = before.configs.get(short)
+    if isinstance(state, Unknown):
+        return _Finding(c, short, old, write=False, note=f"{short} can't be read: {state.reason}")
+    if isinstance(state, Missing):
+        blocked = "" if c.optional else f"{short} does not exist"
+        note = f"{short} was deleted; its return with other content rolls, the deletion does not" if old else ""
+        return _Finding(c, short, old, write=not known, blocked=blocked, note=note)
+
+    new = _current(state, c)
+    blocked = _blocked(c, state, short)
+    if not known or (rekeyed and c.config.kind == "secret"):
+        return _Finding(c, short, new, write=True, blocked=blocked)
+    if old is None:
+        if not c.optional:
+            # A pod that needs it could not have started without it, so every pod that runs has read it.
+            return _Finding(c, short, new, write=True, blocked=blocked)
+        change = ConfigChange(c.config, None, appeared=True, references=c.references, change=state.change)
+        return _Finding(c, short, new, write=True, stale=change, blocked=blocked)
+    if old == new:
+        return _Finding(c, short, new, write=False, blocked=blocked)
+    keys = _differing_keys(old, new, c)
+    if keys == ():
+        return _Finding(c, short, new, write=True, blocked=blocked)
+    change = ConfigChange(c.config, keys, appeared=False, references=c.references, change=state.change)
+    return _Finding(c, short, new, write=True, stale=change, blocked=blocked)
+
+
+def _differing_keys(old: AppliedKeys, new: AppliedKeys, c: Consumed) -> tuple[str, ...] | None:
+    """The keys whose content differs; () if only what is consumed differs; None if it can't be told."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return None
+    both_all = WILDCARD in old and WILDCARD in new
+    keys = []
+    for key in sorted((old.keys() | new.keys()) - {WILDCARD}):
+        if key in old and key in new:
+            if old[key] != new[key] and not (old[key] == ABSENT and _needed(c, key)):
+                keys.append(key)
+        elif both_all:
+            keys.append(key)  # added to or removed from an object that is consumed whole
+        elif WILDCARD in old and key in new and new[key] != ABSENT:
+            keys.append(key)  # all keys counted, and this one was not there
+    return tuple(keys)
+
+
+def _needed(c: Consumed, key: str) -> bool:
+    """True if no pod starts without this key of the object."""
+    return any(
+        ref.keys is not None and key in ref.keys and not ref.optional and not ref.sub_path and ref.means != "named"
+        for ref in c.references
+    )
+
+
+def _blocked(c: Consumed, state: ConfigRecord, short: str) -> str:
+    present = set(state.keys)
+    gone = [key for key in c.keys or () if key not in present and _needed(c, key)]
+    return f"{short} has no key {', '.join(gone)}" if gone else ""
+
+
+def _settled(
+    w: WorkloadRecord,
+    before: Applied,
+    after: Applied,
+    findings: Sequence[_Finding],
+    dropped: Sequence[str],
+    rekeyed: bool,
+    notes: tuple[str, ...],
+) -> Decision:
+    """Nothing is stale: is what is recorded still right?"""
+    new = [f.short for f in findings if f.write]
+    if w.unsaved:
+        reason = "its record is missing from the object and is written again"
+    elif rekeyed:
+        reason = "the digest key changed: Secrets are recorded anew, nothing is rolled"
+    elif before.template != after.template:
+        reason = "somebody else changed its pod template; its new pods read the current configuration"
+    elif new:
+        reason = f"recorded, nothing to roll: {', '.join(new)}"
+    elif dropped:
+        reason = f"it no longer consumes {', '.join(dropped)}"
+    else:
+        return Decision(Kind.SKIP, "its pods run the current configuration", notes=notes)
+    return Decision(Kind.RECORD, reason, applied=after, notes=notes)
+
+
+def _rolled_since(w: WorkloadRecord, before: Applied, stale: Sequence[ConfigChange]) -> str:
+    """Why the pods read the new content anyway (rule 4); "" if they don't, or if it can't be told.
+
+    A change of the template that was only found in a list is believed if the template differs from the
+    recorded one: the time in managedFields alone moves with other fields of the same manager too.
+    """
+    template = w.template_change
+    if not template.live and w.template_hash == before.template:
+        return ""
+    if all(is_later(template, change.change) for change in stale):
+        return "somebody else changed its pod template after that, so its new pods read the new content"
+    return ""
+
+
+def _due(s: Situation, stale: Sequence[ConfigChange]) -> float:
+    """When the changes count as settled. What was found in a list settled long ago."""
+    arrivals = [change.change.arrived for change in stale if change.change.live]
+    if not arrivals:
+        return 0.0
+    first = s.pending_since if s.pending_since is not None else min(arrivals)
+    return min(max(arrivals) + s.policy.settle, first + max(s.policy.settle_max, s.policy.settle))

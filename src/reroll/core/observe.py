@@ -1,0 +1,234 @@
+"""Objects as the API has them, and what is kept of them.
+
+The structs here name only the fields that reroll reads, so that decoding skips the rest. The functions turn
+an object, and what was known of it before, into the record that replaces it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reroll.core import applied as marks
+from reroll.core import digests
+from reroll.core.records import Applied, Change, ConfigRecord, WorkloadId, WorkloadRecord
+from reroll.core.references import references
+from reroll.core.template import PodTemplate, template_hash
+
+
+class ManagedFields(Struct, gc=False, rename="camel"):
+    """One entry of metadata.managedFields: who changed which fields, and when last."""
+
+    manager: str = ""
+    time: str = ""
+    subresource: str = ""
+    fields_v1: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="fieldsV1")
+
+
+class ObjectMeta(Struct, gc=False, rename="camel"):
+    """metadata, as far as it is read."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    managed_fields: list[ManagedFields] | None = None
+
+
+class ConfigMapObject(Struct, gc=False, rename="camel"):
+    metadata: ObjectMeta
+    data: dict[str, str] | None = None
+    binary_data: dict[str, str] | None = None
+
+
+class SecretObject(Struct, gc=False):
+    metadata: ObjectMeta
+    data: dict[str, str] | None = None
+
+
+class NamespaceObject(Struct, gc=False):
+    metadata: ObjectMeta
+
+
+class UpdateStrategy(Struct, gc=False):
+    type: str = ""
+
+
+class WorkloadSpec(Struct, gc=False, rename="camel"):
+    template: msgspec.Raw = msgspec.Raw(b"{}")
+    replicas: int | None = None
+    paused: bool = False
+    update_strategy: UpdateStrategy | None = None
+
+
+class WorkloadObject(Struct, gc=False):
+    """A Deployment, StatefulSet or DaemonSet. The template stays undecoded until it is known to differ."""
+
+    metadata: ObjectMeta
+    spec: WorkloadSpec
+
+
+_decode_template = msgspec.json.Decoder(PodTemplate).decode
+_shared_keys: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+
+def epoch(timestamp: str | None) -> float:
+    """Seconds since the epoch of an API timestamp such as ``2026-11-23T02:39:30Z``; 0.0 for none or a bad one."""
+    if not timestamp:
+        return 0.0
+    try:
+        return datetime.fromisoformat(timestamp).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def last_change(meta: ObjectMeta, fields: tuple[bytes, ...], *, except_manager: str = "") -> float:
+    """When one of the top-level `fields` (such as ``b'"f:data"'``) was last changed, by managedFields.
+
+    The server moves an entry's time whenever its manager changes any field of it, so this is the latest time
+    it can have been. An object without such entries was never changed after its creation, as far as it tells.
+    """
+    latest = 0.0
+    for entry in meta.managed_fields or ():
+        if entry.subresource or not entry.time or (except_manager and entry.manager == except_manager):
+            continue
+        raw = bytes(entry.fields_v1)
+        if any(field in raw for field in fields):
+            latest = max(latest, epoch(entry.time))
+    return latest or epoch(meta.creation_timestamp)
+
+
+def version_number(resource_version: str) -> int:
+    """A resourceVersion as a number, 0 where it is none."""
+    return int(resource_version) if resource_version.isascii() and resource_version.isdigit() else 0
+
+
+Flags = Callable[[Mapping[str, str]], tuple[bool, bool, str]]
+"""Annotations of a config object -> (ignored, matchable, shared_with), all dialects together."""
+
+_DATA_FIELDS = (b'"f:data"', b'"f:binaryData"', b'"f:stringData"')
+
+
+def config_record(
+    meta: ObjectMeta,
+    content: tuple[tuple[str, ...], bytes],
+    previous: ConfigRecord | None,
+    *,
+    flags: Flags,
+    arrived: float,
+) -> ConfigRecord:
+    """What is kept of a ConfigMap or Secret. `content` is (sorted keys, digests joined).
+
+    `arrived` is the time of its arrival on a watch, 0 when a list found it. The same content keeps the time
+    of its change; if nothing at all differs, `previous` itself is returned.
+    """
+    keys, joined = content
+    ignored, matchable, shared_with = flags(meta.annotations) if meta.annotations else (False, False, "")
+    if previous is not None and previous.digests == joined and previous.keys == keys:
+        if (previous.ignored, previous.matchable, previous.shared_with) == (ignored, matchable, shared_with):
+            return previous
+        return replace(previous, ignored=ignored, matchable=matchable, shared_with=shared_with)
+    return ConfigRecord(
+        keys=_share(keys),
+        digests=joined,
+        stamp=last_change(meta, _DATA_FIELDS),
+        arrived=arrived,
+        version=version_number(meta.resource_version) if arrived else 0,
+        ignored=ignored,
+        matchable=matchable,
+        shared_with=shared_with,
+    )
+
+
+def _share(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """One tuple for all objects with the same keys: in most clusters that is nearly all of them."""
+    if len(_shared_keys) > 4096:
+        _shared_keys.clear()
+    return _shared_keys.setdefault(keys, keys)
+
+
+def workload_record(
+    obj: WorkloadObject,
+    kind: str,
+    previous: WorkloadRecord | None,
+    *,
+    relevant: Callable[[Mapping[str, str]], dict[str, str]],
+    arrived: float,
+    written_mark: str | None = None,
+    manager: str = "reroll",
+) -> WorkloadRecord:
+    """What is kept of a workload.
+
+    `relevant` picks the annotations that can hold policy; `written_mark` is the mark this process is writing
+    just now, so that its own change is not taken for somebody else's; `manager` is its field manager.
+    """
+    meta = obj.metadata
+    annotations = relevant(meta.annotations) if meta.annotations else {}
+    if previous is not None and previous.uid != meta.uid:
+        previous = None
+    if previous is not None and previous.generation == meta.generation and meta.generation:
+        # Only status or metadata can differ: the template need not be looked at.
+        template_annotations, refs = previous.template_annotations, previous.references
+        hashed, mark, change = previous.template_hash, previous.mark, previous.template_change
+    else:
+        template = _decode_template(obj.spec.template)
+        own = template.metadata.annotations
+        mark = own.get(marks.CONFIG) if own else None
+        template_annotations = relevant(own) if own else {}
+        refs = references(template)
+        hashed = template_hash(obj.spec.template)
+        ours = previous is not None and hashed == previous.template_hash and mark in (previous.mark, written_mark)
+        if previous is not None and ours:
+            change = previous.template_change
+        else:
+            change = Change(
+                stamp=last_change(meta, (b'"f:template"',), except_manager=manager),
+                arrived=arrived,
+                version=version_number(meta.resource_version) if arrived else 0,
+            )
+    applied, unsaved, problem = _applied(meta.annotations or {}, previous)
+    strategy = obj.spec.update_strategy
+    return WorkloadRecord(
+        id=WorkloadId(kind, meta.namespace, meta.name),
+        uid=meta.uid,
+        resource_version=meta.resource_version,
+        generation=meta.generation,
+        annotations=annotations,
+        template_annotations=template_annotations,
+        references=refs,
+        template_hash=hashed,
+        mark=mark,
+        applied=applied,
+        unsaved=unsaved,
+        applied_problem=problem,
+        template_change=change,
+        replicas=obj.spec.replicas,
+        paused=obj.spec.paused,
+        on_delete=strategy is not None and strategy.type == "OnDelete",
+        deleting=meta.deletion_timestamp is not None,
+    )
+
+
+def _applied(
+    annotations: Mapping[str, str], previous: WorkloadRecord | None
+) -> tuple[Applied | None, bool, str]:
+    """(applied, unsaved, problem). What this process knows outlives a removed or unreadable annotation."""
+    problem = ""
+    value = annotations.get(marks.APPLIED)
+    if value is not None:
+        try:
+            return marks.decode(value), False, ""
+        except ValueError as error:
+            problem = str(error)
+    if previous is not None and previous.applied is not None:
+        return previous.applied, True, problem
+    return None, False, problem
