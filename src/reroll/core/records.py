@@ -184,6 +184,8 @@ class Consumed(Struct, frozen=True, gc=False):
     references: tuple[Reference, ...]
     needs_match: bool = False
     """Followed only while the object carries `match` (the workload has `search`)."""
+    except_keys: tuple[str, ...] = ()
+    """Where `keys` is None: the keys that do not count all the same, sorted (`reroll.dev/ignore: NAME#key`)."""
 
     @property
     def optional(self) -> bool:
