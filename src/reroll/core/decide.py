@@ -15,29 +15,20 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reroll.core import digests
-from reroll.core.applied import kept, total
+from reroll.core.applied import total
+from reroll.core.compare import Comparison, ConfigChange, compare, current, followed
 from reroll.core.order import is_later
 from reroll.core.policy import Policy
 from reroll.core.records import (
     Applied,
     AppliedKeys,
-    Change,
     ConfigId,
     ConfigRecord,
     ConfigState,
     Consumed,
-    Missing,
-    Reference,
     Unknown,
     WorkloadRecord,
 )
-from reroll.core.selector import shared_with
-
-WILDCARD = "*"
-"""Key under which `applied` notes that every key of the object counts. No key of a ConfigMap can be named so."""
-
-ABSENT = ""
-"""Digest of a key that counts and is not there."""
 
 
 class Kind(Enum):
@@ -82,27 +73,6 @@ class Situation(Struct, frozen=True):
     """None: not asked. See `Decision.ask_pods`."""
 
 
-class ConfigChange(Struct, frozen=True):
-    """One config object that differs from what the pods were rolled for."""
-
-    config: ConfigId
-    keys: tuple[str, ...] | None
-    """The keys that differ, sorted; None: it can't be told which."""
-    appeared: bool
-    references: tuple[Reference, ...] = ()
-    change: Change = Change()
-
-    def describe(self, home: str) -> str:
-        """Such as ``configmap/app: LOG_LEVEL, PORT changed``."""
-        name = self.config.short(home)
-        if self.appeared:
-            return f"{name} appeared"
-        if self.keys is None:
-            return f"{name} changed"
-        shown = ", ".join(self.keys[:5]) + (f" and {len(self.keys) - 5} more" if len(self.keys) > 5 else "")
-        return f"{name} changed ({shown})"
-
-
 class Decision(Struct, frozen=True):
     """What is to be done about one workload, and why."""
 
@@ -124,21 +94,6 @@ class Decision(Struct, frozen=True):
     """The decision rests on timestamps: when it would cost little, ask for the pods' ages and decide again."""
 
 
-class _Finding(Struct, frozen=True):
-    """One consumed object, compared."""
-
-    consumed: Consumed
-    short: str
-    record: AppliedKeys
-    """What `applied` will hold of it."""
-    write: bool
-    """`applied` holds something else, or nothing, now."""
-    stale: ConfigChange | None = None
-    blocked: str = ""
-    """Why new pods could not start."""
-    note: str = ""
-
-
 def decide(s: Situation) -> Decision:
     """The decision for one workload. Pure; never raises for any content of the records."""
     w, policy = s.workload, s.policy
@@ -149,15 +104,16 @@ def decide(s: Situation) -> Decision:
     if not policy.enabled:
         return Decision(Kind.SKIP, "nothing asks reroll to follow its configuration")
 
-    followed, notes = _followed(s)
+    home = w.id.namespace
+    counting, notes = followed(s.consumed, s.states, home)
     before = w.applied
     if before is None:
-        if not followed:
+        if not counting:
             return Decision(Kind.SKIP, "it consumes nothing that it follows", notes=notes)
-        return _adopt(s, followed, notes)
+        return _adopt(s, counting, notes)
 
     rekeyed = before.key_id != s.key_id
-    findings = [_compare(c, s, before, rekeyed) for c in followed]
+    findings = [compare(c, s.states[c.config], before, home=home, rekeyed=rekeyed) for c in counting]
     notes = notes + tuple(f.note for f in findings if f.note)
     names = {f.short for f in findings}
     dropped = sorted(before.configs.keys() - names)
@@ -170,17 +126,17 @@ def decide(s: Situation) -> Decision:
     if not stale:
         return _settled(w, before, after, findings, dropped, rekeyed, notes)
 
-    changes = "; ".join(change.describe(w.id.namespace) for change in stale)
+    changes = "; ".join(change.describe(home) for change in stale)
     record = Decision(Kind.RECORD, "", changes=stale, applied=after, notes=notes)
     if w.replicas == 0:
-        return replace(record, reason=f"{changes}; it has no replicas, and pods started later read the new content")
+        return replace(
+            record, reason=f"{changes}; it has no replicas, and pods started later read the new content"
+        )
     rolled = _rolled_since(w, before, stale)
     if rolled:
         return replace(record, reason=f"{changes}; {rolled}")
-    if s.pods is not None:
+    if s.pods is not None and s.pods.count:
         newest = max(change.change.stamp for change in stale)
-        if s.pods.count == 0:
-            return replace(record, reason=f"{changes}; no pod of it runs, and pods started later read the new content")
         if newest and s.pods.oldest > newest:
             return replace(record, reason=f"{changes}; all its pods were created after that")
 
@@ -195,7 +151,9 @@ def decide(s: Situation) -> Decision:
         )
     due = _due(s, stale)
     if s.now < due:
-        return Decision(Kind.WAIT, f"{changes}; waiting for changes to settle", changes=stale, until=due, notes=notes)
+        return Decision(
+            Kind.WAIT, f"{changes}; waiting for changes to settle", changes=stale, until=due, notes=notes
+        )
 
     if w.paused:
         notes += ("it is paused: its pods follow when it is resumed",)
@@ -223,37 +181,13 @@ def next_mark(applied: Applied, present: str | None) -> str:
     return f"{mark}.2" if present == mark else mark
 
 
-def _followed(s: Situation) -> tuple[list[Consumed], tuple[str, ...]]:
-    """The consumed objects that count, now that the objects' own annotations are known."""
-    home = s.workload.id.namespace
-    followed, notes = [], []
-    for c in s.consumed:
-        state = s.states[c.config]
-        if isinstance(state, ConfigRecord):
-            if state.ignored:
-                notes.append(f"{c.config.short(home)} is not followed: it carries an ignore annotation")
-                continue
-            if c.needs_match and not state.matchable:
-                continue
-            if c.config.namespace != home and not shared_with(state.shared_with, home):
-                notes.append(
-                    f"{c.config.short(home)} is not followed: it is of another namespace, and its annotation "
-                    f"reroll.dev/share-with does not name {home}"
-                )
-                continue
-        elif c.needs_match or c.config.namespace != home:
-            continue  # whether it may be followed is said on the object itself, which can't be read
-        followed.append(c)
-    return followed, tuple(notes)
-
-
-def _adopt(s: Situation, followed: Sequence[Consumed], notes: tuple[str, ...]) -> Decision:
+def _adopt(s: Situation, counting: Sequence[Consumed], notes: tuple[str, ...]) -> Decision:
     w = s.workload
     configs: dict[str, AppliedKeys] = {}
-    for c in followed:
+    for c in counting:
         state = s.states[c.config]
         if not isinstance(state, Unknown):
-            configs[c.config.short(w.id.namespace)] = _current(state, c)
+            configs[c.config.short(w.id.namespace)] = current(state, c)
     applied = Applied(template=w.template_hash, key_id=s.key_id, configs=configs)
     count = f"{len(configs)} config object{'' if len(configs) == 1 else 's'}"
     reason = f"seen for the first time: what it consumes ({count}) is recorded, nothing is rolled"
@@ -261,7 +195,7 @@ def _adopt(s: Situation, followed: Sequence[Consumed], notes: tuple[str, ...]) -
         reason = f"{w.applied_problem}; what it consumes ({count}) is recorded anew, nothing is rolled"
     doubtful: list[str] = []
     ask = False
-    for c in followed:
+    for c in counting:
         state = s.states[c.config]
         if isinstance(state, ConfigRecord) and state.stamp:
             if s.pods is None:
@@ -273,90 +207,16 @@ def _adopt(s: Situation, followed: Sequence[Consumed], notes: tuple[str, ...]) -
             f"some of its pods were created before the last change of {', '.join(doubtful)}: they may run older "
             f"configuration. reroll does not restart them unasked; kubectl rollout restart does",
         )
-    return Decision(Kind.ADOPT, reason, applied=applied, notes=notes, warning=bool(w.applied_problem), ask_pods=ask)
-
-
-def _current(state: ConfigRecord | Missing, c: Consumed) -> AppliedKeys:
-    """What is recorded of an object as it is now."""
-    if isinstance(state, Missing):
-        return None
-    now = digests.consumed_digests(state, c)
-    if c.keys is None:
-        now[WILDCARD] = ""
-    else:
-        for key in c.keys:
-            now.setdefault(key, ABSENT)
-    return kept(now)
-
-
-def _compare(c: Consumed, s: Situation, before: Applied, rekeyed: bool) -> _Finding:
-    """One consumed object against what was recorded of it."""
-    short = c.config.short(s.workload.id.namespace)
-    state = s.states[c.config]
-    known = short in before.configs
-    old = before.configs.get(short)
-    if isinstance(state, Unknown):
-        return _Finding(c, short, old, write=False, note=f"{short} can't be read: {state.reason}")
-    if isinstance(state, Missing):
-        blocked = "" if c.optional else f"{short} does not exist"
-        note = f"{short} was deleted; its return with other content rolls, the deletion does not" if old else ""
-        return _Finding(c, short, old, write=not known, blocked=blocked, note=note)
-
-    new = _current(state, c)
-    blocked = _blocked(c, state, short)
-    if not known or (rekeyed and c.config.kind == "secret"):
-        return _Finding(c, short, new, write=True, blocked=blocked)
-    if old is None:
-        if not c.optional:
-            # A pod that needs it could not have started without it, so every pod that runs has read it.
-            return _Finding(c, short, new, write=True, blocked=blocked)
-        change = ConfigChange(c.config, None, appeared=True, references=c.references, change=state.change)
-        return _Finding(c, short, new, write=True, stale=change, blocked=blocked)
-    if old == new:
-        return _Finding(c, short, new, write=False, blocked=blocked)
-    keys = _differing_keys(old, new, c)
-    if keys == ():
-        return _Finding(c, short, new, write=True, blocked=blocked)
-    change = ConfigChange(c.config, keys, appeared=False, references=c.references, change=state.change)
-    return _Finding(c, short, new, write=True, stale=change, blocked=blocked)
-
-
-def _differing_keys(old: AppliedKeys, new: AppliedKeys, c: Consumed) -> tuple[str, ...] | None:
-    """The keys whose content differs; () if only what is consumed differs; None if it can't be told."""
-    if not isinstance(old, dict) or not isinstance(new, dict):
-        return None
-    both_all = WILDCARD in old and WILDCARD in new
-    keys = []
-    for key in sorted((old.keys() | new.keys()) - {WILDCARD}):
-        if key in old and key in new:
-            if old[key] != new[key] and not (old[key] == ABSENT and _needed(c, key)):
-                keys.append(key)
-        elif both_all:
-            keys.append(key)  # added to or removed from an object that is consumed whole
-        elif WILDCARD in old and key in new and new[key] != ABSENT:
-            keys.append(key)  # all keys counted, and this one was not there
-    return tuple(keys)
-
-
-def _needed(c: Consumed, key: str) -> bool:
-    """True if no pod starts without this key of the object."""
-    return any(
-        ref.keys is not None and key in ref.keys and not ref.optional and not ref.sub_path and ref.means != "named"
-        for ref in c.references
+    return Decision(
+        Kind.ADOPT, reason, applied=applied, notes=notes, warning=bool(w.applied_problem), ask_pods=ask
     )
-
-
-def _blocked(c: Consumed, state: ConfigRecord, short: str) -> str:
-    present = set(state.keys)
-    gone = [key for key in c.keys or () if key not in present and _needed(c, key)]
-    return f"{short} has no key {', '.join(gone)}" if gone else ""
 
 
 def _settled(
     w: WorkloadRecord,
     before: Applied,
     after: Applied,
-    findings: Sequence[_Finding],
+    findings: Sequence[Comparison],
     dropped: Sequence[str],
     rekeyed: bool,
     notes: tuple[str, ...],

@@ -50,6 +50,10 @@ class DigestKey:
     def __repr__(self) -> str:
         return f"DigestKey(id={self.id})"
 
+    def raw(self) -> bytes:
+        """The key itself, to be kept in the Secret it belongs in and nowhere else."""
+        return self._key
+
     def digest(self, namespace: str, name: str, key: str, value: bytes) -> bytes:
         """The digest of one key of one Secret."""
         message = _prefixed(namespace.encode(), name.encode(), key.encode(), value)
@@ -68,7 +72,9 @@ def config_map_digests(
 
     A key that moves between data and binaryData with the same bytes keeps its digest, for pods see the same.
     """
-    values: dict[str, bytes] = {key: value.encode("utf-8", "surrogatepass") for key, value in (data or {}).items()}
+    values: dict[str, bytes] = {
+        key: value.encode("utf-8", "surrogatepass") for key, value in (data or {}).items()
+    }
     for key, value in (binary_data or {}).items():
         values[key] = _decode(value)
     keys = tuple(sorted(values))

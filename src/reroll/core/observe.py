@@ -14,7 +14,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reroll.core import applied as marks
-from reroll.core import digests
 from reroll.core.records import Applied, Change, ConfigRecord, WorkloadId, WorkloadRecord
 from reroll.core.references import references
 from reroll.core.template import PodTemplate, template_hash
@@ -186,7 +185,11 @@ def workload_record(
         template_annotations = relevant(own) if own else {}
         refs = references(template)
         hashed = template_hash(obj.spec.template)
-        ours = previous is not None and hashed == previous.template_hash and mark in (previous.mark, written_mark)
+        ours = (
+            previous is not None
+            and hashed == previous.template_hash
+            and mark in (previous.mark, written_mark)
+        )
         if previous is not None and ours:
             change = previous.template_change
         else:

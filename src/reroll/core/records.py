@@ -42,7 +42,11 @@ class ConfigId(NamedTuple):
     def short(self, home: str) -> str:
         """The name used in annotations and messages: ``configmap/NAME``, or ``configmap/NS/NAME`` if it
         lives in another namespace than `home`, the workload's own."""
-        return f"{self.kind}/{self.name}" if self.namespace == home else f"{self.kind}/{self.namespace}/{self.name}"
+        return (
+            f"{self.kind}/{self.name}"
+            if self.namespace == home
+            else f"{self.kind}/{self.namespace}/{self.name}"
+        )
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.namespace}/{self.name}"

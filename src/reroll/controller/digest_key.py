@@ -1,0 +1,110 @@
+"""The installation's digest key: a Secret in the controller's own namespace, made on first start.
+
+Two controllers that start at once agree, for only one create succeeds. A key that is lost or changed makes
+the digests of Secrets incomparable: they are recorded anew, and nothing is rolled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import secrets
+import time
+
+import msgspec
+import structlog
+
+from reroll.core.digests import KEY_SIZE, DigestKey
+from reroll.core.observe import SecretObject
+from reroll.kube.client import Client
+from reroll.kube.errors import AlreadyExists, ApiError, Forbidden, NotFound
+from reroll.kube.resources import SECRETS
+
+log = structlog.get_logger("reroll.controller.digest_key")
+
+_FIELD = "key"
+_decode = msgspec.json.Decoder(SecretObject).decode
+
+
+class DigestKeySecret:
+    """Reads, makes and checks the Secret that holds the key."""
+
+    def __init__(self, client: Client, namespace: str, name: str) -> None:
+        self._client = client
+        self.namespace, self.name = namespace, name
+        self._checked = float("-inf")
+        self._lock = asyncio.Lock()
+
+    async def obtain(self) -> DigestKey:
+        """The key in force; makes it where there is none.
+
+        Where that is not allowed, a key for the lifetime of this process takes its place, with a warning:
+        changes of Secrets are then followed while it runs, and recorded anew at each start.
+        Raises ApiError for anything else.
+        """
+        try:
+            return await self._read()
+        except NotFound:
+            return await self._create(secrets.token_bytes(KEY_SIZE))
+        except Forbidden as error:
+            return self._temporary(error)
+
+    async def check(self, current: DigestKey) -> DigestKey:
+        """The key in force now: `current`, or another that took its place. A lost one is written again.
+
+        Asks the server at most once in 5 s. Raises ApiError.
+        """
+        async with self._lock:
+            if time.monotonic() - self._checked < 5.0:
+                return current
+            try:
+                found = await self._read()
+            except NotFound:
+                found = await self._create(current.raw())
+            except Forbidden:
+                found = current
+            self._checked = time.monotonic()
+            return current if found.id == current.id else found
+
+    async def _read(self) -> DigestKey:
+        secret = _decode(await self._client.get(SECRETS.path(self.namespace, self.name)))
+        try:
+            return DigestKey(base64.b64decode((secret.data or {})[_FIELD], validate=True))
+        except (KeyError, ValueError, binascii.Error) as error:
+            raise ApiError(
+                f"secret/{self.namespace}/{self.name} holds no usable digest key: expected {KEY_SIZE} or more "
+                f"bytes under the key {_FIELD!r}. Delete it, and reroll makes a new one: Secrets are then "
+                f"recorded anew, and nothing is rolled"
+            ) from error
+
+    async def _create(self, key: bytes) -> DigestKey:
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": self.name,
+                "namespace": self.namespace,
+                "labels": {"app.kubernetes.io/managed-by": "reroll"},
+                "annotations": {"reroll.dev/ignore": "true"},
+            },
+            "type": "Opaque",
+            "data": {_FIELD: base64.b64encode(key).decode()},
+        }
+        try:
+            await self._client.create(SECRETS.path(self.namespace), msgspec.json.encode(body), attempts=4)
+        except AlreadyExists:
+            return await self._read()
+        except (Forbidden, NotFound) as error:
+            return self._temporary(error, key)
+        log.info("made the digest key", secret=f"{self.namespace}/{self.name}")
+        return DigestKey(key)
+
+    def _temporary(self, error: ApiError, key: bytes = b"") -> DigestKey:
+        log.warning(
+            "the digest key can't be kept, so a temporary one is used: changes of Secrets made while this "
+            "controller is down are not seen. Allow it to get and create this Secret",
+            secret=f"{self.namespace}/{self.name}",
+            problem=error.message,
+        )
+        return DigestKey(key or secrets.token_bytes(KEY_SIZE))

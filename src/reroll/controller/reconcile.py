@@ -1,0 +1,221 @@
+"""One workload at a time: ask, decide, act, report.
+
+The queue says which workload; everything else is read from the store at that moment. A failure re-asks the
+question after a backoff, for ever, and holds up nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from msgspec.structs import replace
+
+from reroll.controller.ages import Ages
+from reroll.controller.metrics import Metrics
+from reroll.controller.queue import Queue, QueueClosed
+from reroll.controller.report import Reporter
+from reroll.controller.store import Entry, Store, decode_workload
+from reroll.core.decide import Decision, Kind, Situation, decide
+from reroll.core.records import WorkloadId
+from reroll.kube.client import Client
+from reroll.kube.errors import ApiError, Conflict, NotFound
+from reroll.modes import rollout
+
+log = structlog.get_logger("reroll.controller")
+
+_CONFLICTS = 4  # answers of 409 in a row that are asked again at once; then the backoff takes over
+_RESTORED = 30.0  # seconds within which a second removal of our annotation is met with a backoff
+
+
+class Reconciler:
+    """Takes workloads from the queue and brings each to rest.
+
+    `check_key` says whether the digest key in force turned out to be another one; the store has then been
+    told, and Secrets are being read again.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        queue: Queue[WorkloadId],
+        client: Client,
+        reporter: Reporter,
+        metrics: Metrics,
+        *,
+        check_key: Callable[[], Awaitable[bool]],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._client = client
+        self._reporter = reporter
+        self._metrics = metrics
+        self._ages = Ages(client)
+        self._check_key = check_key
+        self._now = now
+        self._pending_since: dict[WorkloadId, float] = {}
+        self._unanswered: dict[WorkloadId, Decision] = {}
+        self._restored: dict[WorkloadId, float] = {}
+
+    async def work(self) -> None:
+        """One actor: until the queue is closed."""
+        while True:
+            try:
+                workload = await self._queue.get()
+            except QueueClosed:
+                return
+            try:
+                await self.reconcile(workload)
+            except ApiError as error:
+                delay = self._queue.retry(workload)
+                if error.retry_after is not None and error.retry_after > delay:
+                    self._ask_in(workload, error.retry_after)
+                self._metrics.failed("act", error.reason)
+                self._reporter.failed(self._store.workload(workload), workload, error, delay)
+            except Exception:
+                # Never a crash because of one object: it is logged, counted and asked about again.
+                log.exception("a decision failed and will be asked for again", workload=str(workload))
+                self._metrics.failed("decide", "internal")
+                self._queue.retry(workload)
+            finally:
+                self._queue.done(workload)
+
+    def situation(self, entry: Entry) -> Situation:
+        """Everything that a decision about this workload is made of, as of now."""
+        return Situation(
+            workload=entry.record,
+            policy=entry.policy,
+            consumed=entry.consumed,
+            states={c.config: self._store.state(c.config) for c in entry.consumed},
+            key_id=self._store.key.id,
+            now=self._now(),
+            pending_since=self._pending_since.get(entry.record.id),
+        )
+
+    async def reconcile(self, workload: WorkloadId) -> None:
+        """Ask and act until the workload is at rest or has to wait. Raises ApiError."""
+        for _ in range(_CONFLICTS):
+            entry = self._store.workload(workload)
+            if entry is None:
+                self._forget(workload)
+                return
+            self._landed(entry)
+            decision = await self._decide(entry)
+            self._metrics.decided(decision.kind.value)
+            self._reporter.decided(entry, decision)
+            if decision.kind is Kind.WAIT:
+                self._wait(workload, decision)
+                return
+            if decision.applied is None:
+                self._rest(workload)
+                return
+            if await self._other_key(entry):
+                return
+            if entry.record.unsaved and self._restored_lately(workload):
+                self._queue.retry(workload)
+                return
+            try:
+                await self._write(entry, decision)
+            except Conflict:
+                self._metrics.failed("act", "Conflict")
+                await self._refresh(workload)
+                continue
+            except NotFound:
+                self._forget(workload)
+                return
+            self._rest(workload)
+            return
+        self._queue.retry(workload)
+
+    async def _decide(self, entry: Entry) -> Decision:
+        situation = self.situation(entry)
+        decision = decide(situation)
+        if not decision.ask_pods:
+            return decision
+        if decision.kind is Kind.ADOPT and decision.applied is not None:
+            # From here on, what changes is a change, also while the pods' ages are on their way.
+            self._store.adopted(entry.record.id, decision.applied)
+        ages = await self._ages.of(entry.record.id)
+        return decide(replace(situation, pods=ages)) if ages is not None else decision
+
+    async def _write(self, entry: Entry, decision: Decision) -> None:
+        """One patch. What the server answers with is taken in at once, ahead of the watch."""
+        record = entry.record
+        workload = record.id
+        if decision.kind is Kind.ADOPT and decision.applied is not None:
+            self._store.adopted(workload, decision.applied)
+        self._store.writing(workload, decision.mark)
+        self._unanswered[workload] = decision
+        body = rollout.merge_patch(record, decision)
+        try:
+            answer = await self._client.patch(rollout.path(workload), body)
+        except (Conflict, NotFound):
+            del self._unanswered[workload]
+            self._store.writing(workload, None)
+            raise
+        self._store.put_workload(decode_workload(answer), workload.kind, live=True)
+        self._finished(workload, decision)
+
+    def _finished(self, workload: WorkloadId, decision: Decision) -> None:
+        """A decision was written: note it, once."""
+        self._unanswered.pop(workload, None)
+        self._store.writing(workload, None)
+        if decision.kind is Kind.ROLL:
+            arrivals = [change.change.arrived for change in decision.changes if change.change.live]
+            self._metrics.rolled(workload.kind, self._now() - min(arrivals) if arrivals else None)
+        entry = self._store.workload(workload)
+        if entry is not None:
+            self._reporter.done(entry, decision)
+
+    def _landed(self, entry: Entry) -> None:
+        """A patch whose answer was lost may have been done all the same: then it counts, and is told."""
+        decision = self._unanswered.get(entry.record.id)
+        if decision is None or entry.record.unsaved or entry.record.applied != decision.applied:
+            return
+        if decision.mark is None or entry.record.mark == decision.mark:
+            self._finished(entry.record.id, decision)
+
+    async def _refresh(self, workload: WorkloadId) -> None:
+        """Read a workload that was changed in between. Raises ApiError."""
+        try:
+            answer = await self._client.get(rollout.path(workload))
+        except NotFound:
+            self._store.drop_workload(workload)
+            return
+        self._store.put_workload(decode_workload(answer), workload.kind, live=True)
+
+    async def _other_key(self, entry: Entry) -> bool:
+        """Before Secrets are recorded anew because the key differs: is ours still the one in force?"""
+        applied = entry.record.applied
+        return applied is not None and applied.key_id != self._store.key.id and await self._check_key()
+
+    def _restored_lately(self, workload: WorkloadId) -> bool:
+        """Somebody removes our annotation again and again: slow down, don't fight."""
+        now = self._now()
+        lately = now - self._restored.get(workload, 0.0) < _RESTORED
+        self._restored[workload] = now
+        return lately
+
+    def _wait(self, workload: WorkloadId, decision: Decision) -> None:
+        if decision.until is None:
+            return  # asked again when something changes
+        self._pending_since.setdefault(workload, self._now())
+        self._ask_in(workload, decision.until - self._now())
+
+    def _ask_in(self, workload: WorkloadId, seconds: float) -> None:
+        self._queue.add_at(workload, asyncio.get_running_loop().time() + max(seconds, 0.0))
+
+    def _rest(self, workload: WorkloadId) -> None:
+        self._pending_since.pop(workload, None)
+        self._queue.forget(workload)
+
+    def _forget(self, workload: WorkloadId) -> None:
+        self._rest(workload)
+        self._unanswered.pop(workload, None)
+        self._restored.pop(workload, None)
+        self._store.writing(workload, None)
+        self._reporter.forget(workload)
+        self._queue.discard(workload)

@@ -1,0 +1,110 @@
+"""What people are told: an Event on the workload and a line in the log, each thing once.
+
+No value of a Secret can get here: decisions hold names, keys and digests only.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from reroll.controller.store import Entry
+from reroll.core.decide import ConfigChange, Decision, Kind
+from reroll.core.kinds import WORKLOAD_KINDS
+from reroll.core.records import WorkloadId
+from reroll.kube.errors import ApiError
+from reroll.kube.events import EventRecorder, ObjectReference
+
+log = structlog.get_logger("reroll.controller")
+
+
+class Reporter:
+    """Says what was decided and done. Never blocks: Events are sent in the background."""
+
+    def __init__(self, events: EventRecorder) -> None:
+        self._events = events
+        self._warned: dict[WorkloadId, tuple[str, ...]] = {}
+        self._problems: dict[WorkloadId, tuple[str, ...]] = {}
+        self._failing: set[WorkloadId] = set()
+
+    def decided(self, entry: Entry, decision: Decision) -> None:
+        """Told of each decision. Speaks up for what the workload's owner has to know, when it is new."""
+        workload = entry.record.id
+        problems = tuple(f"{p.annotation}={p.value!r}: {p.message}" for p in entry.policy.problems)
+        if problems != self._problems.get(workload, ()):
+            self._problems[workload] = problems
+            for problem in problems:
+                self._warn(entry, "BadAnnotation", "Configure", problem)
+        warning = (decision.reason, *decision.notes) if decision.warning else ()
+        if warning != self._warned.get(workload, ()):
+            self._warned[workload] = warning
+            if warning:
+                reason = {Kind.REFUSE: "Refused", Kind.WAIT: "NotRolled"}.get(decision.kind, "Recorded")
+                self._warn(entry, reason, "Decide", "; ".join(warning))
+        log.debug("decided", workload=str(workload), decision=decision.kind.value, reason=decision.reason)
+
+    def done(self, entry: Entry, decision: Decision) -> None:
+        """Told when a decision was written to the server."""
+        workload = entry.record.id
+        self._failing.discard(workload)
+        if decision.kind is not Kind.ROLL:
+            log.info(
+                {Kind.ADOPT: "adopted", Kind.RECORD: "recorded"}.get(decision.kind, decision.kind.value),
+                workload=str(workload),
+                reason=decision.reason,
+                **({"notes": list(decision.notes)} if decision.notes else {}),
+            )
+            return
+        home = workload.namespace
+        note = "; ".join([*(describe(change, home) for change in decision.changes), *decision.notes])
+        log.info("rolled", workload=str(workload), reason=note)
+        self._events.record(
+            reference(entry), type="Normal", reason="Rolled", action="Roll", note=f"rolled: {note}"
+        )
+
+    def failed(self, entry: Entry | None, workload: WorkloadId, error: ApiError, delay: float) -> None:
+        """Told when acting failed; it is tried again in `delay` seconds."""
+        log.warning(
+            "failed, will be tried again", workload=str(workload), error=str(error), seconds=round(delay, 1)
+        )
+        if entry is not None and workload not in self._failing:
+            self._failing.add(workload)
+            self._warn(
+                entry,
+                "Failed",
+                "Roll",
+                f"could not be rolled or recorded, will be tried again: {error.message}",
+            )
+
+    def forget(self, workload: WorkloadId) -> None:
+        self._warned.pop(workload, None)
+        self._problems.pop(workload, None)
+        self._failing.discard(workload)
+
+    def _warn(self, entry: Entry, reason: str, action: str, note: str) -> None:
+        log.warning(reason, workload=str(entry.record.id), detail=note)
+        self._events.record(reference(entry), type="Warning", reason=reason, action=action, note=note)
+
+
+def reference(entry: Entry) -> ObjectReference:
+    """A workload as Events refer to it."""
+    record = entry.record
+    return ObjectReference(
+        api_version=WORKLOAD_KINDS[record.id.kind].api_version,
+        kind=record.id.kind,
+        namespace=record.id.namespace,
+        name=record.id.name,
+        uid=record.uid,
+        resource_version=record.resource_version,
+    )
+
+
+def describe(change: ConfigChange, home: str) -> str:
+    """A change with the places that consume it, such as
+    ``configmap/app changed (PORT): container web: env PORT``."""
+    places = [ref.where for ref in change.references]
+    if change.keys is not None:
+        wanted = set(change.keys)
+        places = [ref.where for ref in change.references if ref.keys is None or wanted & set(ref.keys)]
+    places = list(dict.fromkeys(places))
+    shown = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+    return f"{change.describe(home)}" + (f": {shown}" if shown else "")

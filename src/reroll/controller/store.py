@@ -1,0 +1,431 @@
+"""What is known of the cluster: digests of config objects, records of workloads, who consumes what.
+
+The reflectors tell it what changed; it answers by asking about the workloads concerned. Both directions are
+indexed, so that a change costs as much as there are consumers, and never a request.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reroll.core.consumption import consumption, patterns
+from reroll.core.digests import DigestKey, config_map_digests, secret_digests
+from reroll.core.observe import (
+    ConfigMapObject,
+    NamespaceObject,
+    ObjectMeta,
+    SecretObject,
+    WorkloadObject,
+    config_record,
+    workload_record,
+)
+from reroll.core.policy import Policy, PolicyDefaults
+from reroll.core.records import (
+    Applied,
+    ConfigId,
+    ConfigKind,
+    ConfigRecord,
+    ConfigState,
+    Consumed,
+    Missing,
+    Unknown,
+    WorkloadId,
+    WorkloadRecord,
+)
+from reroll.core.selector import Selector
+from reroll.dialects import config_flags, relevant, resolve_policy
+
+MISSING = Missing()
+Ask = Callable[[WorkloadId, ConfigId | None], None]
+"""Called for each workload that has to be decided on, with the config object that caused it, if one did."""
+
+V = TypeVar("V")
+
+
+class Entry(Struct, frozen=True, gc=False):
+    """One workload, and what follows from its record: derived once per change, not per question."""
+
+    record: WorkloadRecord
+    policy: Policy
+    consumed: tuple[Consumed, ...]
+    patterns: tuple[Selector, ...]
+
+
+class Store:
+    """The caches and indexes. All methods are called from the event loop, and none blocks."""
+
+    def __init__(
+        self,
+        key: DigestKey,
+        defaults: PolicyDefaults,
+        *,
+        ask: Ask = lambda workload, cause: None,
+        reloader: bool = True,
+        field_manager: str = "reroll",
+        in_scope: Callable[[str, Mapping[str, str]], bool] = lambda namespace, labels: True,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.key = key
+        self.ask = ask
+        self._defaults = defaults
+        self._reloader = reloader
+        self._manager = field_manager
+        self._in_scope = in_scope
+        self._now = now
+        self._configs: dict[ConfigKind, dict[str, dict[str, ConfigRecord]]] = {"configmap": {}, "secret": {}}
+        self._workloads: dict[WorkloadId, Entry] = {}
+        self._by_namespace: dict[str, set[WorkloadId]] = {}
+        self._consumers: dict[ConfigId, set[WorkloadId]] = {}
+        self._followers: dict[tuple[ConfigKind, str], set[WorkloadId]] = {}
+        self._namespaces: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
+        self._collections: dict[tuple[str, str], str] = {}
+        self._writing: dict[WorkloadId, str] = {}
+
+    # --- questions ---------------------------------------------------------------------------------
+
+    def workload(self, workload: WorkloadId) -> Entry | None:
+        """One workload, or None if it is not there or not in scope."""
+        return self._workloads.get(workload)
+
+    def workloads(self) -> Collection[WorkloadId]:
+        return self._workloads.keys()
+
+    def entries(self) -> Iterable[Entry]:
+        return self._workloads.values()
+
+    def consumers(self, config: ConfigId) -> frozenset[WorkloadId]:
+        """Who follows this object."""
+        return frozenset(self._consumers.get(config, ()))
+
+    def state(self, config: ConfigId) -> ConfigState:
+        """What is known of one config object."""
+        record = self._configs[config.kind].get(config.namespace, {}).get(config.name)
+        if record is not None:
+            return record
+        problem = self._collections.get((config.kind, ""))
+        if problem is None:
+            problem = self._collections.get((config.kind, config.namespace), "its namespace is not watched")
+        return Unknown(problem) if problem else MISSING
+
+    def existing(self, kind: ConfigKind, namespace: str) -> Iterable[str]:
+        """Names of all objects of this kind in a namespace."""
+        return self._configs[kind].get(namespace, {}).keys()
+
+    def counts(self) -> dict[str, int]:
+        """Objects held, by kind."""
+        kinds: dict[str, int] = {
+            kind: sum(map(len, namespaces.values())) for kind, namespaces in self._configs.items()
+        }
+        for workload in self._workloads:
+            kinds[workload.kind] = kinds.get(workload.kind, 0) + 1
+        return kinds
+
+    def problems(self) -> int:
+        """How many workloads carry an annotation that is not understood."""
+        return sum(1 for entry in self._workloads.values() if entry.policy.problems)
+
+    # --- what is being written -----------------------------------------------------------------------
+
+    def writing(self, workload: WorkloadId, mark: str | None) -> None:
+        """Note the mark that is about to be written, so that its echo is not taken for somebody else's."""
+        if mark is None:
+            self._writing.pop(workload, None)
+        else:
+            self._writing[workload] = mark
+
+    def adopted(self, workload: WorkloadId, applied: Applied) -> None:
+        """Remember an adoption before it is written: what changes from here on is a change."""
+        entry = self._workloads.get(workload)
+        if entry is not None and entry.record.applied is None:
+            record = replace(entry.record, applied=applied, unsaved=True, applied_problem="")
+            self._workloads[workload] = replace(entry, record=record)
+
+    # --- config objects ------------------------------------------------------------------------------
+
+    def set_collection(self, kind: str, namespace: str, problem: str) -> None:
+        """A collection is complete (`problem` "") or why it can't be told. "" as namespace: all of them."""
+        self._collections[kind, namespace] = problem
+
+    def put_config(
+        self, kind: ConfigKind, meta: ObjectMeta, content: tuple[tuple[str, ...], bytes], *, live: bool
+    ) -> None:
+        names = self._configs[kind].setdefault(sys.intern(meta.namespace), {})
+        previous = names.get(meta.name)
+        record = config_record(
+            meta, content, previous, flags=config_flags, arrived=self._now() if live else 0.0
+        )
+        if record is previous:
+            return
+        names[meta.name] = record
+        self._changed(ConfigId(kind, meta.namespace, meta.name), appeared=previous is None)
+
+    def drop_config(self, config: ConfigId) -> None:
+        names = self._configs[config.kind].get(config.namespace)
+        if names is not None and names.pop(config.name, None) is not None:
+            if not names:
+                del self._configs[config.kind][config.namespace]
+            self._changed(config, appeared=False)
+
+    def config_names(self, kind: ConfigKind, namespace: str) -> Iterable[tuple[str, str]]:
+        """(namespace, name) of everything held of a kind, in one namespace or ("") all."""
+        spaces = [namespace] if namespace else list(self._configs[kind])
+        return ((space, name) for space in spaces for name in list(self._configs[kind].get(space, ())))
+
+    def rekey(self, key: DigestKey) -> None:
+        """Another digest key is in force: what is held of Secrets can't be compared and is dropped.
+
+        The reflectors of Secrets have to list again.
+        """
+        self.key = key
+        self._configs["secret"].clear()
+        for kind, namespace in list(self._collections):
+            if kind == "secret":
+                self._collections[kind, namespace] = "it is being read again"
+
+    def _changed(self, config: ConfigId, *, appeared: bool) -> None:
+        if appeared:
+            for workload in self._followers.get((config.kind, config.namespace), ()):
+                entry = self._workloads[workload]
+                if any(pattern.matches(config, workload.namespace) for pattern in entry.patterns):
+                    self._derive(entry.record)
+        for workload in self._consumers.get(config, ()):
+            self.ask(workload, config)
+
+    # --- workloads -----------------------------------------------------------------------------------
+
+    def put_workload(self, obj: WorkloadObject, kind: str, *, live: bool) -> None:
+        """Take in a workload as it is on the server now (from a watch, or the answer to a patch)."""
+        workload = WorkloadId(kind, obj.metadata.namespace, obj.metadata.name)
+        entry = self._workloads.get(workload)
+        previous = entry.record if entry is not None else None
+        if previous is not None and previous.uid == obj.metadata.uid:
+            held, came = previous.resource_version, obj.metadata.resource_version
+            if held == came or (held.isdigit() and came.isdigit() and int(held) > int(came)):
+                return  # a watch that lags behind the answer to our own patch
+        record = workload_record(
+            obj,
+            kind,
+            previous,
+            relevant=relevant,
+            arrived=self._now() if live else 0.0,
+            written_mark=self._writing.get(workload),
+            manager=self._manager,
+        )
+        same_sources = (
+            entry is not None
+            and previous is not None
+            and record.references == previous.references
+            and record.annotations == previous.annotations
+            and record.template_annotations == previous.template_annotations
+        )
+        if entry is not None and same_sources:
+            self._workloads[workload] = replace(entry, record=record)
+            if previous is not None and not _only_version_differs(previous, record):
+                self.ask(workload, None)
+        else:
+            self._derive(record)
+            self.ask(workload, None)
+
+    def drop_workload(self, workload: WorkloadId) -> None:
+        entry = self._workloads.pop(workload, None)
+        if entry is not None:
+            self._unindex(workload, entry)
+            _discard(self._by_namespace, workload.namespace, workload)
+            self.ask(workload, None)
+
+    def workload_names(self, kind: str, namespace: str) -> Iterable[tuple[str, str]]:
+        return [
+            (w.namespace, w.name)
+            for w in self._workloads
+            if w.kind == kind and (not namespace or w.namespace == namespace)
+        ]
+
+    def _derive(self, record: WorkloadRecord) -> None:
+        """Work out policy and consumption of a workload, and index it."""
+        annotations, labels = self._namespaces.get(record.id.namespace, ({}, {}))
+        old = self._workloads.get(record.id)
+        if old is not None:
+            self._unindex(record.id, old)
+        policy = resolve_policy(record, annotations, self._defaults, reloader=self._reloader)
+        if not self._in_scope(record.id.namespace, labels):
+            policy = Policy()
+        consumed = (
+            consumption(record, policy, _with_recorded(record, self.existing)) if policy.enabled else ()
+        )
+        entry = Entry(record, policy, consumed, patterns(policy) if policy.enabled else ())
+        self._workloads[record.id] = entry
+        self._by_namespace.setdefault(record.id.namespace, set()).add(record.id)
+        for c in consumed:
+            self._consumers.setdefault(c.config, set()).add(record.id)
+        for kind, namespace in _pattern_places(entry):
+            self._followers.setdefault((kind, namespace), set()).add(record.id)
+
+    def _unindex(self, workload: WorkloadId, entry: Entry) -> None:
+        for c in entry.consumed:
+            _discard(self._consumers, c.config, workload)
+        for place in _pattern_places(entry):
+            _discard(self._followers, place, workload)
+
+    # --- namespaces ------------------------------------------------------------------------------------
+
+    def put_namespace(self, obj: NamespaceObject) -> None:
+        """A namespace's annotations are defaults for its workloads, its labels may put it in scope."""
+        name = sys.intern(obj.metadata.name)
+        value = (relevant(obj.metadata.annotations or {}), obj.metadata.labels or {})
+        previous = self._namespaces.get(name, ({}, {}))
+        self._namespaces[name] = value
+        if previous != value:
+            self._derive_namespace(name)
+
+    def drop_namespace(self, name: str) -> None:
+        if self._namespaces.pop(name, None) is not None:
+            self._derive_namespace(name)
+
+    def namespaces(self) -> Iterable[str]:
+        return self._namespaces.keys()
+
+    def _derive_namespace(self, name: str) -> None:
+        for workload in list(self._by_namespace.get(name, ())):
+            self._derive(self._workloads[workload].record)
+            self.ask(workload, None)
+
+
+Existing = Callable[[ConfigKind, str], Iterable[str]]
+
+
+def _with_recorded(record: WorkloadRecord, existing: Existing) -> Existing:
+    """`existing`, and what is recorded as applied: a pattern goes on matching an object that was deleted, so
+    that its return with other content is seen."""
+    recorded = record.applied.configs.keys() if record.applied is not None else ()
+    if not recorded:
+        return existing
+
+    def names(kind: ConfigKind, namespace: str) -> Iterable[str]:
+        yield from existing(kind, namespace)
+        for short in recorded:
+            parts = short.split("/")
+            home = record.id.namespace if len(parts) == 2 else parts[1]
+            if parts[0] == kind and home == namespace:
+                yield parts[-1]
+
+    return names
+
+
+def _only_version_differs(a: WorkloadRecord, b: WorkloadRecord) -> bool:
+    return replace(a, resource_version=b.resource_version, generation=b.generation) == b
+
+
+def _pattern_places(entry: Entry) -> Iterable[tuple[ConfigKind, str]]:
+    kinds: tuple[ConfigKind, ...] = ("configmap", "secret")
+    for pattern in entry.patterns:
+        for kind in kinds if pattern.kind is None else (pattern.kind,):
+            yield kind, pattern.namespace or entry.record.id.namespace
+
+
+K = TypeVar("K")
+
+
+def _discard(index: dict[K, set[WorkloadId]], key: K, workload: WorkloadId) -> None:
+    """Take a workload out of an index, and an empty place out with it."""
+    members = index.get(key)
+    if members is not None:
+        members.discard(workload)
+        if not members:
+            del index[key]
+
+
+# --- what the reflectors talk to -----------------------------------------------------------------------
+
+
+class ConfigMaps:
+    """Handler of a reflector of ConfigMaps."""
+
+    kind: ConfigKind = "configmap"
+
+    def __init__(self, store: Store, namespace: str = "") -> None:
+        self._store, self._namespace = store, namespace
+
+    def upsert(self, obj: ConfigMapObject, *, live: bool) -> None:
+        self._store.put_config(
+            self.kind, obj.metadata, config_map_digests(obj.data, obj.binary_data), live=live
+        )
+
+    def delete(self, namespace: str, name: str, *, live: bool) -> None:
+        self._store.drop_config(ConfigId(self.kind, namespace, name))
+
+    def known(self) -> Iterable[tuple[str, str]]:
+        return self._store.config_names(self.kind, self._namespace)
+
+    def synced(self) -> None:
+        self._store.set_collection(self.kind, self._namespace, "")
+
+
+class Secrets:
+    """Handler of a reflector of Secrets. Their values end here."""
+
+    kind: ConfigKind = "secret"
+
+    def __init__(self, store: Store, namespace: str = "") -> None:
+        self._store, self._namespace = store, namespace
+
+    def upsert(self, obj: SecretObject, *, live: bool) -> None:
+        meta = obj.metadata
+        content = secret_digests(meta.namespace, meta.name, obj.data, self._store.key)
+        self._store.put_config(self.kind, meta, content, live=live)
+
+    def delete(self, namespace: str, name: str, *, live: bool) -> None:
+        self._store.drop_config(ConfigId(self.kind, namespace, name))
+
+    def known(self) -> Iterable[tuple[str, str]]:
+        return self._store.config_names(self.kind, self._namespace)
+
+    def synced(self) -> None:
+        self._store.set_collection(self.kind, self._namespace, "")
+
+
+class Workloads:
+    """Handler of a reflector of one kind of workload."""
+
+    def __init__(self, store: Store, kind: str, namespace: str = "") -> None:
+        self._store, self._kind, self._namespace = store, kind, namespace
+
+    def upsert(self, obj: WorkloadObject, *, live: bool) -> None:
+        self._store.put_workload(obj, self._kind, live=live)
+
+    def delete(self, namespace: str, name: str, *, live: bool) -> None:
+        self._store.drop_workload(WorkloadId(self._kind, namespace, name))
+
+    def known(self) -> Iterable[tuple[str, str]]:
+        return self._store.workload_names(self._kind, self._namespace)
+
+    def synced(self) -> None:
+        self._store.set_collection(self._kind, self._namespace, "")
+
+
+class Namespaces:
+    """Handler of the reflector of Namespaces."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def upsert(self, obj: NamespaceObject, *, live: bool) -> None:
+        self._store.put_namespace(obj)
+
+    def delete(self, namespace: str, name: str, *, live: bool) -> None:
+        self._store.drop_namespace(name)
+
+    def known(self) -> Iterable[tuple[str, str]]:
+        return [("", name) for name in self._store.namespaces()]
+
+    def synced(self) -> None:
+        self._store.set_collection("namespace", "", "")
+
+
+decode_workload = msgspec.json.Decoder(WorkloadObject).decode

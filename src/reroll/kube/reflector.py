@@ -1,0 +1,386 @@
+"""Keeps a handler equal to a collection of objects on the server, after client-go's reflector.
+
+First sync by a streaming list (a watch with ``sendInitialEvents``) where the server offers it, else by a
+paged list; then a watch with bookmarks, resumed at the last resourceVersion. 410 in both its forms lists
+again. Objects are decoded straight into a small typed struct, handed over and dropped: the handler is the
+only cache. What a relist finds is told to the handler as differences only, for the handler compares, and
+deletions that happened unseen are told by comparing names.
+
+Sources: k8s.io/client-go tools/cache/reflector.go; KEP-3157 (watch-list); KEP-956 (bookmarks);
+kubernetes #104171 and #137089 (a stale version can be answered with an empty 200 stream).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable
+from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
+
+import msgspec
+import structlog
+
+from reroll.kube.backoff import Backoff
+from reroll.kube.client import Client
+from reroll.kube.errors import (
+    ApiError,
+    BadRequest,
+    Forbidden,
+    Gone,
+    Invalid,
+    NotFound,
+    Status,
+    error_from_status,
+)
+from reroll.kube.resources import Resource
+
+log = structlog.get_logger("reroll.kube.reflector")
+
+State: TypeAlias = Literal["starting", "listing", "watching", "refused", "unreachable", "stopped"]
+
+
+class Meta(Protocol):
+    """What the reflector reads of an object's metadata."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def resource_version(self) -> str: ...
+
+
+class HasMeta(Protocol):
+    """An object as the reflector sees it."""
+
+    @property
+    def metadata(self) -> Meta: ...
+
+
+T = TypeVar("T", bound=HasMeta)
+T_contra = TypeVar("T_contra", bound=HasMeta, contravariant=True)
+
+
+class Handler(Protocol[T_contra]):
+    """Whom a reflector tells. Calls come in order, from the event loop, and must not block.
+
+    `live` is True for what a watch delivered as it happened, False for what a list found.
+    """
+
+    def upsert(self, obj: T_contra, *, live: bool) -> None: ...
+    def delete(self, namespace: str, name: str, *, live: bool) -> None: ...
+    def known(self) -> Iterable[tuple[str, str]]:
+        """(namespace, name) of everything held for this collection."""
+        ...
+
+    def synced(self) -> None:
+        """The handler now equals the server; called after every full list."""
+        ...
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """How one collection's reflector fares."""
+
+    resource: str
+    namespace: str
+    state: State
+    synced: bool
+    problem: str
+    restarts: int
+    relists: int
+    last_heard: float
+    """time.monotonic() of the last byte of meaning from the server; 0: none yet."""
+
+
+class _EventMeta(msgspec.Struct, gc=False, rename="camel"):
+    name: str = ""
+    namespace: str = ""
+    resource_version: str = ""
+    annotations: dict[str, str] | None = None
+
+
+class _EventObject(msgspec.Struct, gc=False):
+    metadata: _EventMeta = msgspec.field(default_factory=_EventMeta)
+
+
+class _WatchEvent(msgspec.Struct, gc=False):
+    type: str
+    object: msgspec.Raw
+
+
+class _PageMeta(msgspec.Struct, gc=False, rename="camel"):
+    resource_version: str = ""
+    continue_: str | None = msgspec.field(default=None, name="continue")
+
+
+class _Page(msgspec.Struct, gc=False):
+    metadata: _PageMeta
+    items: list[msgspec.Raw] | None = None
+
+
+_decode_event = msgspec.json.Decoder(_WatchEvent).decode
+_decode_meta = msgspec.json.Decoder(_EventObject).decode
+_decode_page = msgspec.json.Decoder(_Page).decode
+_decode_status = msgspec.json.Decoder(Status).decode
+
+_PAGE_BYTES = 2_000_000  # aimed-at size of one list page, so that peak memory does not grow with object size
+_HEALTHY_AFTER = 120.0  # seconds of watching after which the backoff starts anew
+_SHORT_WATCH = 1.0
+_SLICE = 0.01  # seconds of decoding before other tasks get their turn
+_INITIAL_END = "k8s.io/initial-events-end"
+
+
+class Reflector(Generic[T]):
+    """Follows one resource, in one namespace (or all, with ``namespace=""``).
+
+    `object_type` is the msgspec struct that objects are decoded into. `on_state` is told of every change
+    of state, with the problem in words. `run` never returns and never raises but for cancellation.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        handler: Handler[T],
+        object_type: type[T],
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        on_state: Callable[[Statistics], None] | None = None,
+    ) -> None:
+        self.resource = resource
+        self.namespace = namespace
+        self._client = client
+        self._handler = handler
+        self._decode: Callable[[bytes | msgspec.Raw], T] = msgspec.json.Decoder(object_type).decode
+        self._selectors: dict[str, object] = {
+            "labelSelector": label_selector or None,
+            "fieldSelector": field_selector or None,
+        }
+        self._on_state = on_state or (lambda statistics: None)
+        self._backoff = Backoff(0.5, 15.0, jitter=0.5)
+        self._streaming = True  # until the server says that it has no streaming lists
+        self._resume = ""  # the resourceVersion to watch from; "": list first
+        self._empty_watches = 0
+        self._state: State = "starting"
+        self._problem = ""
+        self._synced = False
+        self._restarts = 0
+        self._relists = -1  # the first list is not a relist
+        self._last_heard = 0.0
+        self._page_limit = 50
+
+    def statistics(self) -> Statistics:
+        return Statistics(
+            resource=self.resource.plural,
+            namespace=self.namespace,
+            state=self._state,
+            synced=self._synced,
+            problem=self._problem,
+            restarts=self._restarts,
+            relists=max(self._relists, 0),
+            last_heard=self._last_heard,
+        )
+
+    async def run(self) -> None:
+        """List and watch for ever."""
+        while True:
+            started = time.monotonic()
+            try:
+                if not self._resume:
+                    if self._streaming:
+                        await self._streaming_list_and_watch()
+                    else:
+                        await self._paged_list()
+                        await self._watch()
+                else:
+                    await self._watch()
+                delay = 0.05 * random.random()
+            except Gone as error:
+                log.info(
+                    "version expired, listing again",
+                    resource=self.resource.plural,
+                    namespace=self.namespace or "*",
+                    detail=error.message,
+                )
+                self._resume = ""
+                delay = 0.0 if time.monotonic() - started > _SHORT_WATCH else self._backoff.next()
+            except _NotOffered:
+                self._streaming = False
+                delay = 0.0
+            except ApiError as error:
+                delay = self._failed(error, watched=time.monotonic() - started)
+            except msgspec.DecodeError as error:
+                # One object that can't be read must not stop the others: see _apply. This is the envelope.
+                log.warning(
+                    "unreadable watch stream, starting it again",
+                    resource=self.resource.plural,
+                    detail=str(error),
+                )
+                delay = self._backoff.next()
+            if time.monotonic() - started > _HEALTHY_AFTER:
+                self._backoff.reset()
+            self._restarts += 1
+            await asyncio.sleep(delay)
+
+    def _failed(self, error: ApiError, *, watched: float) -> float:
+        """Note a failure, and return how long to wait."""
+        if error.too_large_version:
+            # The server we reached is behind the one we read from: it will catch up, or a list will tell.
+            self._resume = ""
+        refused = isinstance(error, Forbidden | NotFound) or error.status == 401
+        if watched > _SHORT_WATCH and not refused:
+            # It was a working watch that broke: resume at once, as after an orderly end.
+            self._set_state("unreachable" if error.status == 0 else self._state, error.message)
+            return 0.05 + 0.2 * random.random()
+        self._set_state("refused" if refused else "unreachable", error.message)
+        delay = self._backoff.next()
+        return max(delay, error.retry_after or 0.0)
+
+    def _set_state(self, state: State, problem: str = "") -> None:
+        if (state, problem) != (self._state, self._problem):
+            self._state, self._problem = state, problem
+            self._on_state(self.statistics())
+
+    # --- list --------------------------------------------------------------------------------------
+
+    def _path(self, **query: object) -> str:
+        return self.resource.path(self.namespace or None, None, **self._selectors, **query)
+
+    async def _streaming_list_and_watch(self) -> None:
+        self._set_state("listing")
+        path = self._path(
+            watch=True,
+            sendInitialEvents=True,
+            resourceVersionMatch="NotOlderThan",
+            allowWatchBookmarks=True,
+            timeoutSeconds=random.randint(300, 600),
+        )
+        try:
+            await self._consume(path, initial=True)
+        except (BadRequest, Invalid) as error:
+            if self._resume:
+                raise
+            log.debug("no streaming lists here", resource=self.resource.plural, detail=error.message)
+            raise _NotOffered from error
+
+    async def _paged_list(self) -> None:
+        self._set_state("listing")
+        seen: set[tuple[str, str]] = set()
+        token: str | None = None
+        while True:
+            path = self._path(limit=self._page_limit, **{"continue": token})
+            body = await self._client.list_page(path)
+            page = _decode_page(body)
+            self._last_heard = time.monotonic()
+            items = page.items or []
+            began = time.perf_counter()
+            for raw in items:
+                self._apply(raw, live=False, seen=seen)
+                if time.perf_counter() - began > _SLICE:
+                    await asyncio.sleep(0)
+                    began = time.perf_counter()
+            token = page.metadata.continue_
+            if not token:
+                break
+            self._page_limit = max(10, min(500, _PAGE_BYTES * len(items) // len(body)))
+        self._finish_list(seen, page.metadata.resource_version)
+
+    def _finish_list(self, seen: set[tuple[str, str]], version: str) -> None:
+        for key in [key for key in self._handler.known() if key not in seen]:
+            self._handler.delete(*key, live=False)
+        self._resume = version
+        self._relists += 1
+        self._synced = True
+        self._handler.synced()
+
+    # --- watch -------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        path = self._path(
+            watch=True,
+            resourceVersion=self._resume,
+            allowWatchBookmarks=True,
+            timeoutSeconds=random.randint(300, 600),
+        )
+        await self._consume(path, initial=False)
+
+    async def _consume(self, path: str, *, initial: bool) -> None:
+        """Read one watch to its end."""
+        started = time.monotonic()
+        seen: set[tuple[str, str]] | None = set() if initial else None
+        events = 0
+        async with self._client.stream(path) as batches:
+            if not initial:
+                self._set_state("watching")
+            async for lines in batches:
+                self._last_heard = time.monotonic()
+                began = time.perf_counter()
+                for line in lines:
+                    event = _decode_event(line)
+                    events += 1
+                    if event.type == "BOOKMARK":
+                        meta = _decode_meta(event.object).metadata
+                        if seen is not None:
+                            if (meta.annotations or {}).get(_INITIAL_END) != "true":
+                                continue
+                            self._finish_list(seen, meta.resource_version)
+                            seen = None
+                            self._set_state("watching")
+                        self._resume = meta.resource_version
+                    elif event.type == "ERROR":
+                        raise error_from_status(
+                            _decode_status(event.object), request=f"WATCH {self.resource.plural}"
+                        )
+                    elif event.type == "DELETED":
+                        meta = _decode_meta(event.object).metadata
+                        self._handler.delete(meta.namespace, meta.name, live=seen is None)
+                        if seen is None:
+                            self._resume = meta.resource_version or self._resume
+                        else:
+                            seen.discard((meta.namespace, meta.name))
+                    else:
+                        version = self._apply(event.object, live=seen is None, seen=seen)
+                        # Versions of initial events are no points to resume at: they come in no order.
+                        if seen is None:
+                            self._resume = version
+                    if time.perf_counter() - began > _SLICE:
+                        await asyncio.sleep(0)
+                        began = time.perf_counter()
+        if events:
+            self._empty_watches = 0
+        elif time.monotonic() - started < _SHORT_WATCH:
+            self._empty_watches += 1
+            if self._empty_watches >= 3:
+                self._empty_watches = 0
+                raise Gone("several watches in a row ended at once and empty")
+            await asyncio.sleep(self._backoff.next())
+
+    def _apply(self, raw: msgspec.Raw, *, live: bool, seen: set[tuple[str, str]] | None) -> str:
+        """Decode and hand over one object; returns its resourceVersion."""
+        try:
+            obj = self._decode(raw)
+        except (msgspec.DecodeError, ValueError) as error:
+            meta = _decode_meta(raw).metadata
+            log.warning(
+                "an object can't be read and is passed over",
+                resource=self.resource.plural,
+                namespace=meta.namespace,
+                name=meta.name,
+                # Never the error's text for Secrets: it may quote a value.
+                detail=type(error).__name__ if self.resource.plural == "secrets" else str(error),
+            )
+            if seen is not None:
+                seen.add((meta.namespace, meta.name))
+            return meta.resource_version
+        found = obj.metadata
+        if seen is not None:
+            seen.add((found.namespace, found.name))
+        self._handler.upsert(obj, live=live)
+        return found.resource_version
+
+
+class _NotOffered(Exception):
+    """The server has no streaming lists (feature WatchList off)."""

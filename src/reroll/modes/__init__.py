@@ -1,0 +1,1 @@
+"""What can be done to a stale workload: a file a mode, one small interface."""

@@ -1,0 +1,120 @@
+"""What can be set, in one typed record, from flags, the environment and a file.
+
+A flag wins over ``REROLL_*`` in the environment, which wins over the file, which wins over the default.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import yaml
+from msgspec import Meta, Struct
+
+
+class SettingsError(ValueError):
+    """A setting that can't be used; the message names where it came from and what is valid."""
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The controller's settings. Times are seconds."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to work in; empty: all. A list needs no cluster-wide permission."""
+    namespace_selector: str = ""
+    """Label selector (`key=value,other!=x,key`) that namespaces must match; only with all namespaces."""
+    workload_selector: str = ""
+    """Label selector that workloads must match; the server applies it."""
+    auto_all: bool = False
+    """Follow everything each workload references, unless it says `reroll.dev/auto: "false"`."""
+    settle: Annotated[float, Meta(ge=0, le=3600)] = 1.0
+    """Wait this long after the last change, so that several become one rollout."""
+    settle_max: Annotated[float, Meta(ge=0, le=3600)] = 10.0
+    """But never longer than this after the first."""
+    cross_namespace: bool = False
+    """Let workloads follow objects of other namespaces that carry `reroll.dev/share-with`."""
+    reloader_annotations: bool = True
+    """Understand the annotations of stakater/Reloader."""
+    actors: Annotated[int, Meta(ge=1, le=500)] = 20
+    """Workloads acted on at once."""
+    max_in_flight: Annotated[int, Meta(ge=1, le=1000)] = 40
+    """Requests waiting for an answer at once."""
+    field_manager: Annotated[str, Meta(min_length=1, max_length=128)] = "reroll"
+    """The name under which the API server records what reroll changes."""
+    listen: str = "127.0.0.1:8080"
+    """Address of /livez, /readyz and /metrics; "" for none, a port 0 for any free one."""
+    key_namespace: str = ""
+    """Namespace of the digest key's Secret; empty: the controller's own (or the context's)."""
+    key_secret: str = "reroll-digest-key"
+    """Name of that Secret."""
+    kubeconfig: str = ""
+    """Path of a kubeconfig; empty: KUBECONFIG, ~/.kube/config, or the pod's service account."""
+    context: str = ""
+    """Context of the kubeconfig; empty: its current one."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "human", "json"] = "auto"
+    """auto: human on a terminal, JSON otherwise."""
+
+
+PREFIX = "REROLL_"
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    file: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Put the settings together. `flags` holds only what was given. Raises SettingsError."""
+    values: dict[str, Any] = {}
+    if file:
+        values.update(_from_file(Path(file)))
+    values.update(_from_environment(environ))
+    values.update({key: value for key, value in (flags or {}).items() if value is not None})
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"settings: {error}") from error
+    if settings.namespace_selector and settings.namespaces:
+        raise SettingsError(
+            "settings: namespace_selector and namespaces exclude each other: "
+            "a list of namespaces is watched one by one, and their labels are not read"
+        )
+    return settings
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        values = tomllib.loads(text) if path.suffix == ".toml" else yaml.load(text, yaml.CSafeLoader)
+    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: expected a mapping of settings, found {type(values).__name__}")
+    known = {field.name for field in msgspec.structs.fields(Settings)}
+    values = {str(key).replace("-", "_"): value for key, value in values.items()}
+    for key in values.keys() - known:
+        raise SettingsError(f"{path}: unknown setting {key!r}; known are {', '.join(sorted(known))}")
+    return values
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(Settings):
+        value = environ.get(PREFIX + field.name.upper())
+        if value is None:
+            continue
+        if field.name == "namespaces":
+            values[field.name] = tuple(part.strip() for part in value.split(",") if part.strip())
+        else:
+            values[field.name] = value.strip()
+    return values
