@@ -164,6 +164,7 @@ class Reflector(Generic[T]):
         self._streaming = True  # until the server says that it has no streaming lists
         self._resume = ""  # the resourceVersion to watch from; "": list first
         self._empty_watches = 0
+        self._turn: asyncio.Task[float] | None = None
         self._state: State = "starting"
         self._problem = ""
         self._synced = False
@@ -184,46 +185,59 @@ class Reflector(Generic[T]):
             last_heard=self._last_heard,
         )
 
+    def list_again(self) -> None:
+        """Forget where the watch stands: list, and tell the handler everything that differs from what it
+        holds. For when the handler threw away what it held."""
+        self._resume = ""
+        self._synced = False
+        if self._turn is not None:
+            self._turn.cancel()
+
     async def run(self) -> None:
         """List and watch for ever."""
         while True:
-            started = time.monotonic()
+            self._turn = asyncio.create_task(self._list_or_watch())
             try:
-                if not self._resume:
-                    if self._streaming:
-                        await self._streaming_list_and_watch()
-                    else:
-                        await self._paged_list()
-                        await self._watch()
-                else:
-                    await self._watch()
-                delay = 0.05 * random.random()
-            except Gone as error:
-                log.info(
-                    "version expired, listing again",
-                    resource=self.resource.plural,
-                    namespace=self.namespace or "*",
-                    detail=error.message,
-                )
-                self._resume = ""
-                delay = 0.0 if time.monotonic() - started > _SHORT_WATCH else self._backoff.next()
-            except _NotOffered:
-                self._streaming = False
-                delay = 0.0
-            except ApiError as error:
-                delay = self._failed(error, watched=time.monotonic() - started)
-            except msgspec.DecodeError as error:
-                # One object that can't be read must not stop the others: see _apply. This is the envelope.
-                log.warning(
-                    "unreadable watch stream, starting it again",
-                    resource=self.resource.plural,
-                    detail=str(error),
-                )
-                delay = self._backoff.next()
-            if time.monotonic() - started > _HEALTHY_AFTER:
-                self._backoff.reset()
+                delay = await self._turn
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                delay = 0.0  # only the turn was cancelled, by list_again
             self._restarts += 1
             await asyncio.sleep(delay)
+
+    async def _list_or_watch(self) -> float:
+        """One turn: until the watch ends or fails. Returns the seconds to wait before the next."""
+        started = time.monotonic()
+        try:
+            if self._resume:
+                await self._watch()
+            elif self._streaming:
+                await self._streaming_list_and_watch()
+            else:
+                await self._paged_list()
+                await self._watch()
+            delay = 0.05 * random.random()
+        except Gone as error:
+            log.info("version expired, listing again", detail=error.message, **self._where())
+            self._resume = ""
+            delay = 0.0 if time.monotonic() - started > _SHORT_WATCH else self._backoff.next()
+        except _NotOffered:
+            self._streaming = False
+            delay = 0.0
+        except ApiError as error:
+            delay = self._failed(error, watched=time.monotonic() - started)
+        except msgspec.DecodeError as error:
+            # The envelope of an event; an object that can't be read is passed over in _apply.
+            log.warning("unreadable watch stream, starting it again", detail=str(error), **self._where())
+            delay = self._backoff.next()
+        if time.monotonic() - started > _HEALTHY_AFTER:
+            self._backoff.reset()
+        return delay
+
+    def _where(self) -> dict[str, str]:
+        return {"resource": self.resource.plural, "namespace": self.namespace or "*"}
 
     def _failed(self, error: ApiError, *, watched: float) -> float:
         """Note a failure, and return how long to wait."""

@@ -1,0 +1,292 @@
+"""Builds the controller and runs it: the file to read first.
+
+    watch ─► store ─► index ─► queue ─► decide ─► act ─► report
+
+The reflectors (`kube.reflector`) tell the store (`controller.store`) what changed; the store asks about the
+workloads concerned by putting them in the queue (`controller.queue`); actors (`controller.reconcile`) take
+them out, decide (`core.decide`), patch (`modes`), and report (`controller.report`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import msgspec
+import structlog
+
+from reroll.controller.digest_key import DigestKeySecret
+from reroll.controller.metrics import Metrics
+from reroll.controller.queue import Queue
+from reroll.controller.reconcile import Reconciler
+from reroll.controller.report import Reporter
+from reroll.controller.store import ConfigMaps, Namespaces, Secrets, Store, Workloads
+from reroll.core.digests import DigestKey
+from reroll.core.kinds import WORKLOAD_KINDS
+from reroll.core.labels import LabelSelector
+from reroll.core.observe import ConfigMapObject, NamespaceObject, SecretObject, WorkloadObject
+from reroll.core.policy import PolicyDefaults
+from reroll.core.records import ConfigId, WorkloadId
+from reroll.kube.backoff import Backoff
+from reroll.kube.client import Client
+from reroll.kube.config import ClusterConfig
+from reroll.kube.errors import ApiError
+from reroll.kube.events import EventRecorder
+from reroll.kube.reflector import Reflector, Statistics
+from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
+from reroll.settings import Settings
+from reroll.web.server import Check, serve
+
+log = structlog.get_logger("reroll")
+
+STOP_WITHIN = 20.0
+"""Seconds that what is in flight gets to finish after SIGTERM; a pod has 30 in all."""
+
+_NAMESPACE_POLL = 60.0
+_KINDS_OF = {"configmaps": "configmap", "secrets": "secret"}
+
+_decode_namespace = msgspec.json.Decoder(NamespaceObject).decode
+
+AnyReflector: TypeAlias = Reflector[Any]
+Start: TypeAlias = Callable[[Coroutine[Any, Any, None], str], None]
+
+
+class Controller:
+    """The parts, put together. `run` works until `stop` is called.
+
+    Raises ValueError from the constructor for a label selector that is not understood.
+    """
+
+    def __init__(self, cluster: ClusterConfig, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.client = Client(
+            cluster,
+            max_in_flight=settings.max_in_flight,
+            field_manager=settings.field_manager,
+            observe=self.metrics.requested,
+        )
+        self.queue: Queue[WorkloadId] = Queue()
+        self.events = EventRecorder(self.client)
+        self.key_secret = DigestKeySecret(
+            self.client, settings.key_namespace or cluster.namespace, settings.key_secret
+        )
+        selector = LabelSelector.parse(settings.namespace_selector)
+        LabelSelector.parse(settings.workload_selector)  # the server applies it; a mistake is better told now
+        self.store = Store(
+            DigestKey(bytes(32)),  # replaced before anything is read
+            PolicyDefaults(
+                auto_all=settings.auto_all,
+                settle=settings.settle,
+                settle_max=settings.settle_max,
+                allow_cross_namespace=settings.cross_namespace,
+            ),
+            ask=self._ask,
+            reloader=settings.reloader_annotations,
+            field_manager=settings.field_manager,
+            in_scope=lambda namespace, labels: selector.matches(labels),
+        )
+        self.reconciler = Reconciler(
+            self.store,
+            self.queue,
+            self.client,
+            Reporter(self.events),
+            self.metrics,
+            check_key=self._check_key,
+        )
+        self.reflectors = list(self._make_reflectors())
+        self.metrics.watch(
+            queue=self.queue.statistics,
+            collections=self.collections,
+            objects=self.store.counts,
+            problems=self.store.problems,
+            events_dropped=lambda: self.events.statistics().dropped,
+        )
+        self.working = False
+        """The actors run: everything was read once."""
+        self._stopping = asyncio.Event()
+        self._problem = "waiting for the API server"
+
+    def stop(self) -> None:
+        """Take no new work, finish what is in flight, and return from `run`."""
+        self._stopping.set()
+
+    async def run(self, ready: Callable[[str], None] = lambda address: None) -> None:
+        """Work until `stop`. `ready` is called once with the address that is served, when work begins."""
+        serving = serve(
+            self.settings.listen, self.metrics.registry, live=self.live_checks, ready=self.ready_checks
+        )
+        async with self.client, serving as address, _background() as start:
+            if await self._unless_stopped(self._read_everything(start)):
+                self.working = True
+                ready(f"{address[0]}:{address[1]}" if address else "")
+                await self._act_until_stopped()
+            await self.events.flush(5.0)
+
+    # --- start ---------------------------------------------------------------------------------------
+
+    async def _read_everything(self, start: Start) -> None:
+        """Get the digest key, start the watches, and wait until each collection was read or refused."""
+        began = time.monotonic()
+        await self._obtain_key()
+        start(self.events.run(), "events")
+        for reflector in self.reflectors:
+            start(reflector.run(), f"watch {reflector.resource.plural} {reflector.namespace}")
+        for namespace in self.settings.namespaces:
+            start(self._poll_namespace(namespace), f"namespace {namespace}")
+        while any(not (s.synced or s.state == "refused") for s in self.collections()):
+            await asyncio.sleep(0.02)
+        gc.collect()
+        gc.freeze()  # what was read now stays for long: later collections need not walk it
+        log.info("ready", seconds=round(time.monotonic() - began, 2), **self.store.counts())
+
+    async def _obtain_key(self) -> None:
+        """Wait for the API server, for ever, and get the digest key."""
+        backoff = Backoff(0.5, 15.0, jitter=0.5)
+        while True:
+            try:
+                self.store.rekey(await self.key_secret.obtain())
+                self._problem = ""
+                return
+            except ApiError as error:
+                self._problem = str(error)
+                delay = max(backoff.next(), error.retry_after or 0.0)
+                log.warning("waiting for the API server", problem=str(error), seconds=round(delay, 1))
+                await asyncio.sleep(delay)
+
+    def _make_reflectors(self) -> Iterator[AnyReflector]:
+        """One watch per resource, in each namespace to work in, or in all at once."""
+        scopes = self.settings.namespaces or ("",)
+        if not self.settings.namespaces:
+            yield Reflector(
+                self.client, NAMESPACES, Namespaces(self.store), NamespaceObject, on_state=self._on_state
+            )
+        for scope in scopes:
+            yield Reflector(
+                self.client,
+                CONFIG_MAPS,
+                ConfigMaps(self.store, scope),
+                ConfigMapObject,
+                namespace=scope,
+                on_state=self._on_state,
+            )
+            yield Reflector(
+                self.client,
+                SECRETS,
+                Secrets(self.store, scope),
+                SecretObject,
+                namespace=scope,
+                on_state=self._on_state,
+            )
+            for kind in WORKLOAD_KINDS.values():
+                yield Reflector(
+                    self.client,
+                    Resource(kind.group, kind.version, kind.plural, kind.kind),
+                    Workloads(self.store, kind.kind, scope),
+                    WorkloadObject,
+                    namespace=scope,
+                    label_selector=self.settings.workload_selector,
+                    on_state=self._on_state,
+                )
+
+    def _on_state(self, statistics: Statistics) -> None:
+        """A watch changed its state: say so, and don't take what can't be read for missing."""
+        where = {"resource": statistics.resource, "namespace": statistics.namespace or "*"}
+        if statistics.problem:
+            log.warning(f"watch {statistics.state}", problem=statistics.problem, **where)
+        elif statistics.state == "watching" and statistics.restarts:
+            log.info("watching again", **where)
+        if not statistics.synced:
+            kind = _KINDS_OF.get(statistics.resource, statistics.resource)
+            self.store.set_collection(kind, statistics.namespace, statistics.problem or "it is being read")
+
+    async def _poll_namespace(self, namespace: str) -> None:
+        """Defaults on a Namespace, where namespaces may not be watched: a Role can allow to get its own."""
+        while True:
+            try:
+                path = NAMESPACES.path(None, namespace)
+                self.store.put_namespace(_decode_namespace(await self.client.get(path)))
+            except ApiError as error:
+                log.debug("annotations of the namespace are not read", namespace=namespace, problem=str(error))
+            await asyncio.sleep(_NAMESPACE_POLL)
+
+    # --- work ----------------------------------------------------------------------------------------
+
+    def _ask(self, workload: WorkloadId, cause: ConfigId | None) -> None:
+        """A workload has to be decided on. Its flow is what caused it, so that a crowd behind one change
+        and the single consumer of another take turns."""
+        self.queue.add(workload, flow=(cause or workload.namespace) if self.working else "start")
+
+    async def _act_until_stopped(self) -> None:
+        actors = [
+            asyncio.create_task(self.reconciler.work(), name=f"actor {number}")
+            for number in range(self.settings.actors)
+        ]
+        await self._stopping.wait()
+        log.info("stopping: what is in flight is finished, nothing new is begun")
+        self.queue.close()
+        _, late = await asyncio.wait(actors, timeout=STOP_WITHIN)
+        for actor in late:
+            actor.cancel()
+        await asyncio.gather(*actors, return_exceptions=True)
+
+    async def _check_key(self) -> bool:
+        """Is another digest key in force than ours? Then Secrets are read again with it."""
+        found = await self.key_secret.check(self.store.key)
+        if found.id == self.store.key.id:
+            return False
+        log.warning("the digest key changed: Secrets are recorded anew, nothing is rolled")
+        self.store.rekey(found)
+        for reflector in self.reflectors:
+            if reflector.resource is SECRETS:
+                reflector.list_again()
+        return True
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Run to the end (True), or until `stop` is called (False)."""
+        task = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                return False
+            task.result()
+            return True
+        finally:
+            for each in (task, stopping):
+                each.cancel()
+            await asyncio.gather(task, stopping, return_exceptions=True)
+
+    # --- what others ask -----------------------------------------------------------------------------
+
+    def collections(self) -> list[Statistics]:
+        """How each watch fares."""
+        return [reflector.statistics() for reflector in self.reflectors]
+
+    def live_checks(self) -> list[Check]:
+        """That this is answered at all says that the event loop runs."""
+        return [Check("loop", True, "")]
+
+    def ready_checks(self) -> list[Check]:
+        """Ready only when every store is synced."""
+        checks = [Check("api-server", not self._problem, self._problem)]
+        for s in self.collections():
+            name = f"{s.resource}/{s.namespace}" if s.namespace else s.resource
+            checks.append(Check(name, s.synced, s.problem or ("" if s.synced else "not read yet")))
+        return checks
+
+
+@asynccontextmanager
+async def _background() -> AsyncIterator[Start]:
+    """Tasks for as long as the body runs; one that fails ends the body with its error."""
+    tasks: list[asyncio.Task[None]] = []
+    async with asyncio.TaskGroup() as group:
+        try:
+            yield lambda work, name: tasks.append(group.create_task(work, name=name))
+        finally:
+            for task in tasks:
+                task.cancel()
