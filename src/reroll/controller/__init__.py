@@ -1,0 +1,1 @@
+"""The way of one change: a file a step."""
