@@ -1,0 +1,218 @@
+"""Reloader's annotations, and all dialects together."""
+
+from __future__ import annotations
+
+import pytest
+
+from reroll.core.policy import ConfigFlags, Layer, Policy, PolicyDefaults
+from reroll.core.records import ConfigId, WorkloadId, WorkloadRecord
+from reroll.dialects import config_flags, relevant, resolve_policy
+from reroll.dialects.reloader import reloader_layer
+
+AUTO = "reloader.stakater.com/auto"
+SEARCH = "reloader.stakater.com/search"
+CM_AUTO = "configmap.reloader.stakater.com/auto"
+SECRET_AUTO = "secret.reloader.stakater.com/auto"
+CM_RELOAD = "configmap.reloader.stakater.com/reload"
+SECRET_RELOAD = "secret.reloader.stakater.com/reload"
+CM_EXCLUDE = "configmaps.exclude.reloader.stakater.com/reload"
+SECRET_EXCLUDE = "secrets.exclude.reloader.stakater.com/reload"
+
+
+def layer(annotations: dict[str, str], template: dict[str, str] | None = None) -> Layer:
+    found = reloader_layer(annotations, template or {}, "the workload")
+    assert found is not None
+    return found
+
+
+def policy(
+    annotations: dict[str, str],
+    template: dict[str, str] | None = None,
+    namespace: dict[str, str] | None = None,
+    defaults: PolicyDefaults | None = None,
+    *,
+    reloader: bool = True,
+) -> Policy:
+    workload = WorkloadRecord(
+        id=WorkloadId("Deployment", "shop", "web"),
+        uid="u",
+        resource_version="1",
+        generation=1,
+        annotations=annotations,
+        template_annotations=template or {},
+        references=(),
+        template_hash="h",
+        mark=None,
+        applied=None,
+    )
+    return resolve_policy(workload, namespace or {}, defaults or PolicyDefaults(), reloader=reloader)
+
+
+def follows(found: Layer | Policy, kind: str, name: str) -> bool:
+    config = ConfigId("secret" if kind == "secret" else "configmap", "shop", name)
+    return any(item.matches(config, "shop") for item in found.follow or ())
+
+
+def test_no_annotation_of_reloader_is_no_layer() -> None:
+    assert reloader_layer({"reroll.dev/auto": "true"}, {"a": "b"}, "the workload") is None
+
+
+@pytest.mark.parametrize("value", ["1", "t", "T", "TRUE", "true", "True"])
+def test_auto_is_read_like_go_reads_bools(value: str) -> None:
+    found = layer({AUTO: value})
+    assert (found.configmaps, found.secrets, found.problems) == (True, True, ())
+
+
+@pytest.mark.parametrize("value", ["yes", "tRUE", " true"])
+def test_a_bad_auto_is_false_and_told(value: str) -> None:
+    found = layer({AUTO: value})
+    assert (found.configmaps, found.secrets) == (False, False)
+    assert [problem.annotation for problem in found.problems] == [AUTO]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "configmaps", "secrets"),
+    [
+        ({AUTO: "false"}, False, False),
+        ({AUTO: ""}, None, None),
+        ({CM_AUTO: "true"}, True, None),
+        ({SECRET_AUTO: "true"}, None, True),
+        ({AUTO: "false", CM_AUTO: "true"}, True, False),
+        ({AUTO: "true", CM_AUTO: "false"}, True, True),
+        ({CM_AUTO: "false"}, False, None),
+        ({CM_RELOAD: "app"}, None, None),
+    ],
+)
+def test_typed_auto(annotations: dict[str, str], configmaps: bool | None, secrets: bool | None) -> None:
+    found = layer(annotations)
+    assert (found.configmaps, found.secrets) == (configmaps, secrets)
+
+
+def test_auto_all_holds_only_where_auto_is_empty() -> None:
+    everything = PolicyDefaults(auto_all=True)
+    assert policy({CM_RELOAD: "app"}, defaults=everything).secrets
+    assert not policy({AUTO: "false"}, defaults=everything).enabled
+    typed = policy({CM_AUTO: "false"}, defaults=everything)
+    assert (typed.configmaps, typed.secrets) == (False, True)
+
+
+def test_auto_false_does_not_stop_a_named_or_searched_object() -> None:
+    found = policy({AUTO: "false", CM_RELOAD: "app", SEARCH: "true"})
+    assert (found.configmaps, found.search, follows(found, "configmap", "app")) == (False, True, True)
+
+
+@pytest.mark.parametrize(
+    ("item", "yes", "no"),
+    [
+        ("app", ["app"], ["app-2"]),
+        ("app-.*", ["app-2"], ["app"]),
+        ("a|b", ["a", "b"], ["a-anything", "some-b"]),
+        ("www.example.com", ["www.example.com", "wwwxexample.com"], ["www"]),
+        ("^app$", ["app"], ["app2"]),
+        (" app , db,", ["app", "db"], ["", "app "]),
+    ],
+)
+def test_named_items_are_expressions_over_whole_names(item: str, yes: list[str], no: list[str]) -> None:
+    found = layer({CM_RELOAD: item})
+    assert [name for name in yes + no if follows(found, "configmap", name)] == yes
+    assert not any(follows(found, "secret", name) for name in yes)
+
+
+def test_plain_names_are_exact() -> None:
+    found = layer({SECRET_RELOAD: "app-1,app.1"})
+    assert [(item.pattern, item.syntax) for item in found.follow or ()] == [
+        ("app-1", "exact"),
+        ("app.1", "regex"),
+    ]
+
+
+def test_a_bad_expression_is_told_and_the_others_hold() -> None:
+    found = layer({CM_RELOAD: "bad[,app-config,a{1,3}"})
+    assert follows(found, "configmap", "app-config")
+    assert [problem.value for problem in found.problems] == ["bad[", "a{1", "3}"]
+
+
+def test_a_type_without_annotations_on_the_workload_reads_the_pod_template() -> None:
+    template = {AUTO: "true", CM_RELOAD: "t-cm", SECRET_RELOAD: "t-secret", SEARCH: "true"}
+    assert layer({}, template).origins == {
+        "configmaps": f"annotation {AUTO} of the pod template of the workload",
+        "secrets": f"annotation {AUTO} of the pod template of the workload",
+        "search": f"annotation {SEARCH} of the pod template of the workload",
+        "follow": (
+            f"annotation {CM_RELOAD} of the pod template of the workload and "
+            f"annotation {SECRET_RELOAD} of the pod template of the workload"
+        ),
+    }
+    # One annotation for ConfigMaps hides the template's from ConfigMaps, and not from Secrets.
+    found = layer({CM_RELOAD: "own"}, template)
+    assert (found.configmaps, found.secrets, found.search, found.search_kinds) == (
+        None,
+        True,
+        True,
+        ("secret",),
+    )
+    assert follows(found, "configmap", "own")
+    assert follows(found, "secret", "t-secret")
+    assert not follows(found, "configmap", "t-cm")
+    # One for both hides it from both, whatever its value.
+    for key in (AUTO, SEARCH):
+        found = layer({key: ""}, template)
+        assert (found.configmaps, found.secrets, found.follow) == (None, None, None)
+
+
+def test_search_takes_exactly_true() -> None:
+    assert layer({SEARCH: "true"}).search is True
+    assert layer({SEARCH: "True"}).search is False
+    assert not policy({SEARCH: "false"}, namespace={"reroll.dev/search": "true"}).search
+    assert policy({AUTO: "true"}, namespace={"reroll.dev/search": "true"}).search
+
+
+def test_exclude_is_of_plain_names_on_the_workload_only() -> None:
+    found = policy({CM_EXCLUDE: "a, b.c", SECRET_EXCLUDE: "a-.*", AUTO: "true"}, {SECRET_EXCLUDE: "d"})
+    assert [str(item) for item in found.ignore] == ["configmap/a", "configmap/b.c"]
+    assert [problem.value for problem in found.problems] == ["a-.*"]
+    assert found.refused == ""
+    # It does not keep the other annotations from being read from the pod template.
+    assert policy({CM_EXCLUDE: "a"}, {AUTO: "true"}).configmaps
+
+
+def test_native_wins_setting_by_setting() -> None:
+    found = policy(
+        {"reroll.dev/auto": "secrets", AUTO: "true", CM_RELOAD: "app", SEARCH: "true", CM_EXCLUDE: "x"},
+        namespace={"reroll.dev/follow": "other", "reroll.dev/settle": "2s", "reroll.dev/ignore": "y"},
+    )
+    assert (found.configmaps, found.secrets, found.search, found.settle) == (False, True, True, 2.0)
+    assert [str(item) for item in found.follow] == ["configmap/app"]
+    assert [str(item) for item in found.ignore] == ["configmap/x", "y"]
+    native = policy({"reroll.dev/follow": "mine", CM_RELOAD: "app"})
+    assert [str(item) for item in native.follow] == ["mine"]
+
+
+def test_reloader_comes_before_the_namespace() -> None:
+    assert not policy({AUTO: "false"}, namespace={"reroll.dev/auto": "true"}).enabled
+    assert policy({AUTO: "false"}, namespace={"reroll.dev/auto": "true"}, reloader=False).enabled
+
+
+def test_native_settings_on_the_pod_template_are_told() -> None:
+    found = policy({}, {"reroll.dev/auto": "true", "reroll.dev/config": "digest"})
+    assert not found.enabled
+    assert [problem.annotation for problem in found.problems] == ["reroll.dev/auto"]
+
+
+def test_flags_of_config_objects_of_all_dialects() -> None:
+    theirs = {"reloader.stakater.com/ignore": "true", "reloader.stakater.com/match": "true"}
+    assert config_flags(theirs) == ConfigFlags(ignored=True, matchable=True)
+    assert config_flags(theirs, reloader=False) == ConfigFlags()
+    assert config_flags({"reloader.stakater.com/ignore": "True"}) == ConfigFlags()
+    own = {"reroll.dev/share-with": "a", "reroll.dev/match": "true"}
+    assert config_flags(own) == (False, True, "a")
+
+
+def test_only_what_a_dialect_reads_is_relevant() -> None:
+    kept = {"reroll.dev/auto": "true", "reroll.dev/typo": "x", AUTO: "true", CM_EXCLUDE: "a"}
+    dropped = {
+        "reroll.dev/applied": "{}",
+        "reroll.dev/config": "d",
+        "kubectl.kubernetes.io/last-applied": "{}",
+    }
+    assert relevant(kept | dropped) == kept
