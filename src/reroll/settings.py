@@ -15,6 +15,8 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
+from reroll.core.durations import parse_duration
+
 
 class SettingsError(ValueError):
     """A setting that can't be used; the message names where it came from and what is valid."""
@@ -75,6 +77,12 @@ def load(
         values.update(_from_file(Path(file)))
     values.update(_from_environment(environ))
     values.update({key: value for key, value in (flags or {}).items() if value is not None})
+    for name in ("settle", "settle_max"):
+        if isinstance(values.get(name), str):
+            try:
+                values[name] = parse_duration(values[name])
+            except ValueError as error:
+                raise SettingsError(f"settings: {name}: {error}") from error
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:

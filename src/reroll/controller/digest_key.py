@@ -44,7 +44,7 @@ class DigestKeySecret:
         Raises ApiError for anything else.
         """
         try:
-            return await self._read()
+            return await self.read()
         except NotFound:
             return await self._create(secrets.token_bytes(KEY_SIZE))
         except Forbidden as error:
@@ -59,7 +59,7 @@ class DigestKeySecret:
             if time.monotonic() - self._checked < 5.0:
                 return current
             try:
-                found = await self._read()
+                found = await self.read()
             except NotFound:
                 found = await self._create(current.raw())
             except Forbidden:
@@ -67,7 +67,8 @@ class DigestKeySecret:
             self._checked = time.monotonic()
             return current if found.id == current.id else found
 
-    async def _read(self) -> DigestKey:
+    async def read(self) -> DigestKey:
+        """The key as it is on the server. Raises NotFound, Forbidden and other ApiErrors."""
         secret = _decode(await self._client.get(SECRETS.path(self.namespace, self.name)))
         try:
             return DigestKey(base64.b64decode((secret.data or {})[_FIELD], validate=True))
@@ -94,7 +95,7 @@ class DigestKeySecret:
         try:
             await self._client.create(SECRETS.path(self.namespace), msgspec.json.encode(body), attempts=4)
         except AlreadyExists:
-            return await self._read()
+            return await self.read()
         except (Forbidden, NotFound) as error:
             return self._temporary(error, key)
         log.info("made the digest key", secret=f"{self.namespace}/{self.name}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -76,6 +77,7 @@ class Store:
         self.ask = ask
         self._defaults = defaults
         self._reloader = reloader
+        self._flags = partial(config_flags, reloader=reloader)
         self._manager = field_manager
         self._in_scope = in_scope
         self._now = now
@@ -158,9 +160,8 @@ class Store:
     ) -> None:
         names = self._configs[kind].setdefault(sys.intern(meta.namespace), {})
         previous = names.get(meta.name)
-        record = config_record(
-            meta, content, previous, flags=config_flags, arrived=self._now() if live else 0.0
-        )
+        arrived = self._now() if live else 0.0
+        record = config_record(meta, content, previous, flags=self._flags, arrived=arrived)
         if record is previous:
             return
         names[meta.name] = record
@@ -191,7 +192,7 @@ class Store:
 
     def _changed(self, config: ConfigId, *, appeared: bool) -> None:
         if appeared:
-            for workload in self._followers.get((config.kind, config.namespace), ()):
+            for workload in list(self._followers.get((config.kind, config.namespace), ())):
                 entry = self._workloads[workload]
                 if any(pattern.matches(config, workload.namespace) for pattern in entry.patterns):
                     self._derive(entry.record)

@@ -25,3 +25,12 @@ STATEFUL_SET = WorkloadKind("StatefulSet", "apps", "v1", "statefulsets", ("sts",
 DAEMON_SET = WorkloadKind("DaemonSet", "apps", "v1", "daemonsets", ("ds", "daemonset"))
 
 WORKLOAD_KINDS: dict[str, WorkloadKind] = {k.kind: k for k in (DEPLOYMENT, STATEFUL_SET, DAEMON_SET)}
+
+
+def find_kind(word: str) -> WorkloadKind | None:
+    """The kind that a word on a command line names: ``Deployment``, ``deployments``, ``deploy``, ..."""
+    lowered = word.lower()
+    for kind in WORKLOAD_KINDS.values():
+        if lowered in (kind.kind.lower(), kind.plural, *kind.short_names):
+            return kind
+    return None

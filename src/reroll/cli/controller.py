@@ -1,0 +1,141 @@
+"""`reroll controller`: watch and roll, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+
+def controller(
+    *,
+    namespace: Annotated[list[str] | None, Parameter(name=["--namespace", "-n"])] = None,
+    namespace_selector: str | None = None,
+    workload_selector: Annotated[str | None, Parameter(name=["--workload-selector", "-l"])] = None,
+    auto_all: bool | None = None,
+    settle: str | None = None,
+    settle_max: str | None = None,
+    cross_namespace: bool | None = None,
+    reloader_annotations: bool | None = None,
+    actors: int | None = None,
+    max_in_flight: int | None = None,
+    field_manager: str | None = None,
+    listen: str | None = None,
+    key_namespace: str | None = None,
+    key_secret: str | None = None,
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    log_level: Literal["debug", "info", "warning", "error"] | None = None,
+    log_format: Literal["auto", "human", "json"] | None = None,
+    config: str | None = None,
+) -> int:
+    """Watch ConfigMaps, Secrets and workloads, and roll the workloads that run stale configuration.
+
+    A workload takes part once it carries the annotation `reroll.dev/auto: "true"`. Each option can also be
+    set by an environment variable (`REROLL_SETTLE=2s`) or in a file (`--config`); an option given here wins,
+    then the environment, then the file.
+
+    Example: `reroll controller --namespace shop --settle 2s`
+
+    Parameters
+    ----------
+    namespace
+        Work in this namespace only; may be given several times. Default: all namespaces.
+    namespace_selector
+        Work in namespaces whose labels match, such as `team=web,env!=dev`.
+    workload_selector
+        Work on workloads whose labels match.
+    auto_all
+        Follow everything each workload references, unless it says `reroll.dev/auto: "false"`.
+    settle
+        Wait this long after the last change, so that several become one rollout. Default 1s; 0s acts at once.
+    settle_max
+        But never longer than this after the first change. Default 10s.
+    cross_namespace
+        Let workloads follow objects of other namespaces that carry `reroll.dev/share-with`.
+    reloader_annotations
+        Understand the annotations of stakater/Reloader. Default: yes.
+    actors
+        Workloads acted on at once. Default 20.
+    max_in_flight
+        Requests waiting for an answer at once. Default 40.
+    field_manager
+        Name under which the API server records what reroll changes. Default `reroll`.
+    listen
+        Address of /livez, /readyz and /metrics. Default 127.0.0.1:8080; port 0 takes any free one, "" none.
+    key_namespace
+        Namespace of the Secret that holds the digest key. Default: the controller's own, or the context's.
+    key_secret
+        Name of that Secret. Default `reroll-digest-key`.
+    kubeconfig
+        Path of a kubeconfig. Default: KUBECONFIG, ~/.kube/config, or the pod's service account.
+    context
+        Context of the kubeconfig. Default: its current one.
+    log_level
+        Least severe level to log. Default info.
+    log_format
+        auto is human on a terminal and JSON otherwise.
+    config
+        A YAML or TOML file with settings, named as the options with underscores.
+    """
+    from reroll.app import Controller
+    from reroll.cli.failure import Failure
+    from reroll.kube.config import load_config
+    from reroll.logs import set_up
+    from reroll.settings import load
+
+    flags: dict[str, Any] = {
+        "namespaces": tuple(namespace) if namespace else None,
+        "namespace_selector": namespace_selector,
+        "workload_selector": workload_selector,
+        "auto_all": auto_all,
+        "settle": settle,
+        "settle_max": settle_max,
+        "cross_namespace": cross_namespace,
+        "reloader_annotations": reloader_annotations,
+        "actors": actors,
+        "max_in_flight": max_in_flight,
+        "field_manager": field_manager,
+        "listen": listen,
+        "key_namespace": key_namespace,
+        "key_secret": key_secret,
+        "kubeconfig": kubeconfig,
+        "context": context,
+        "log_level": log_level,
+        "log_format": log_format,
+    }
+    settings = load(flags, file=config or os.environ.get("REROLL_CONFIG"))
+    set_up(settings.log_level, settings.log_format)
+    cluster = load_config(kubeconfig=settings.kubeconfig or None, context=settings.context or None)
+
+    async def work() -> None:
+        control = Controller(cluster, settings)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _stop, control.stop, number)
+        await control.run()
+
+    try:
+        asyncio.run(work())
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+    except (ValueError, OSError) as error:
+        raise Failure(str(error), 2) from error
+    return 0
+
+
+_asked = 0
+
+
+def _stop(stop: Any, number: int) -> None:
+    """The first signal stops in order, a second one at once."""
+    global _asked
+    _asked += 1
+    if _asked > 1:
+        sys.stderr.flush()
+        os._exit(128 + number)
+    stop()

@@ -1,0 +1,93 @@
+"""`reroll explain`: why a workload is rolled, or not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+
+def explain(
+    workload: str,
+    /,
+    *,
+    namespace: Annotated[str | None, Parameter(name=["--namespace", "-n"])] = None,
+    output: Annotated[Literal["text", "json", "yaml"], Parameter(name=["--output", "-o"])] = "text",
+    auto_all: bool = False,
+    cross_namespace: bool = False,
+    key_namespace: str | None = None,
+    key_secret: str = "reroll-digest-key",
+    exit_code: bool = False,
+    kubeconfig: str | None = None,
+    context: str | None = None,
+) -> int:
+    """Tell what a workload consumes, whether its pods are stale, and what reroll would do now and why.
+
+    It reads the cluster and writes nothing; no controller has to run. No content of a ConfigMap or Secret is
+    shown, only digests.
+
+    Example: `reroll explain deployment/web -n shop`
+
+    Parameters
+    ----------
+    workload
+        KIND/NAME, such as deployment/web, sts/db or ds/agent.
+    namespace
+        Its namespace. Default: the context's.
+    output
+        text for people, json or yaml for programs.
+    auto_all
+        Explain as for a controller that runs with `--auto-all`.
+    cross_namespace
+        Explain as for a controller that runs with `--cross-namespace`.
+    key_namespace
+        Namespace of the Secret that holds the digest key. Default: `reroll`, then the context's.
+    key_secret
+        Name of that Secret.
+    exit_code
+        Exit with 4 if the workload is stale.
+    kubeconfig
+        Path of a kubeconfig. Default: KUBECONFIG or ~/.kube/config.
+    context
+        Context of the kubeconfig. Default: its current one.
+    """
+    from reroll.cli.failure import Failure
+    from reroll.cli.output import dump
+    from reroll.core.kinds import find_kind
+    from reroll.core.policy import PolicyDefaults
+    from reroll.core.records import WorkloadId
+    from reroll.insight.explain import Explanation
+    from reroll.insight.explain import explain as answer
+    from reroll.kube.client import Client
+    from reroll.kube.config import load_config
+    from reroll.kube.errors import NotFound
+
+    kind_word, slash, name = workload.partition("/")
+    kind = find_kind(kind_word)
+    if not slash or not name or kind is None:
+        raise Failure(f"{workload!r} is no workload: write KIND/NAME, such as deployment/web, sts/db or ds/agent", 2)
+    cluster = load_config(kubeconfig=kubeconfig, context=context)
+    where = WorkloadId(kind.kind, namespace or cluster.namespace, name)
+    places = [key_namespace] if key_namespace else list(dict.fromkeys(["reroll", cluster.namespace]))
+
+    async def ask() -> Explanation:
+        async with Client(cluster) as client:
+            return await answer(
+                client,
+                where,
+                PolicyDefaults(auto_all=auto_all, allow_cross_namespace=cross_namespace),
+                key_places=[(place, key_secret) for place in places],
+            )
+
+    try:
+        found = asyncio.run(ask())
+    except NotFound as error:
+        raise Failure(f"there is no {kind.kind.lower()}/{name} in namespace {where.namespace}") from error
+    if output == "text":
+        from reroll.cli.explanation import show
+
+        show(found)
+    else:
+        dump(found, output)
+    return 4 if exit_code and found.stale else 0

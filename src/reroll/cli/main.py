@@ -1,0 +1,56 @@
+"""`reroll`: the commands, each imported only when it is run."""
+
+from __future__ import annotations
+
+import sys
+
+from cyclopts import App
+
+from reroll import __version__
+
+HELP = """Makes Kubernetes workloads follow their ConfigMaps and Secrets: automatically, exactly once, safely, explainably.
+
+See it work: `reroll demo`.
+"""
+
+app = App(name="reroll", help=HELP, help_format="markdown", version=__version__, version_flags=["--version"])
+app.command("reroll.cli.controller:controller", name="controller")
+app.command("reroll.cli.explain:explain", name="explain")
+app.command("reroll.cli.demo:demo", name="demo")
+app.register_install_completion_command(name="--install-completion")
+
+
+def run() -> None:
+    """The entry point. Exit codes: 0 done, 1 failed, 2 not understood."""
+    from reroll.kube.config import ConfigError
+    from reroll.kube.errors import ApiError
+    from reroll.settings import SettingsError
+
+    try:
+        code = app(exit_on_error=False, print_error=True)
+    except (ConfigError, SettingsError) as error:
+        code = _complain(str(error), 2)
+    except ApiError as error:
+        code = _complain(str(error), 1)
+    except BrokenPipeError:
+        code = 141
+    except Exception as error:
+        code = _known(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _known(error: Exception) -> int:
+    from cyclopts import CycloptsError
+
+    from reroll.cli.failure import Failure
+
+    if isinstance(error, CycloptsError):
+        return 2  # it was printed already, with the nearest valid word
+    if isinstance(error, Failure):
+        return _complain(str(error), error.code)
+    raise error
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"reroll: {message}", file=sys.stderr)
+    return code

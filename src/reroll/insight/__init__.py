@@ -1,0 +1,1 @@
+"""Questions that people ask: why was this rolled, why not, what consumes that."""
