@@ -232,6 +232,16 @@ class TestDelay:
         await asyncio.sleep(10)
         assert queue.statistics().ready == 0
 
+    async def test_a_time_that_no_longer_holds_does_not_ring(self) -> None:
+        queue: Queue[str] = Queue()
+        start = now()
+        queue.add_at("a", start + 5)
+        queue.add("a")
+        await take(queue, 1)
+        queue.add_at("a", start + 50)
+        await queue.get()
+        assert now() - start == pytest.approx(50)
+
     async def test_delayed_keys_wait_in_their_flow(self) -> None:
         queue: Queue[str] = Queue()
         for i in range(3):
