@@ -1,0 +1,3 @@
+module reroll.dev/devcluster/pki
+
+go 1.24.0
