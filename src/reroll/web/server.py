@@ -1,0 +1,176 @@
+"""The small web server beside the controller: /livez, /readyz and /metrics.
+
+It listens on a loopback address unless told otherwise, for it asks nobody who they are. It shows names of
+watched resources and numbers, and no configuration.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import re
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import structlog
+from aiohttp import web
+from msgspec import Struct
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+log = structlog.get_logger("reroll.web")
+
+_INDEX = """reroll
+
+/livez            the process works
+/readyz           everything was read, changes are acted on
+/readyz?verbose   each check by name
+/metrics          for Prometheus
+"""
+
+_SHUTDOWN = 2.0  # seconds for a scrape in flight at the end
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]+)")
+
+
+class ServeError(Exception):
+    """The address can't be served; the message says which, why, and what to do."""
+
+
+class Check(Struct, frozen=True):
+    """One thing that has to be well, and why it is not."""
+
+    name: str
+    ok: bool
+    reason: str = ""
+
+
+Checks: TypeAlias = Callable[[], Iterable[Check]]
+
+
+@asynccontextmanager
+async def serve(
+    address: str, registry: CollectorRegistry, *, live: Checks, ready: Checks
+) -> AsyncIterator[tuple[str, int] | None]:
+    """Serve health and metrics while the body runs; gives the (host, port) that is bound.
+
+    `address` is ``HOST:PORT``, with port 0 for any free one, ``[::1]:8080`` for IPv6 and ``:8080`` for all
+    addresses of the machine; with ``""`` nothing is served, and None is given. `live` and `ready` are asked
+    at each request. Raises ServeError if the address is not understood or can't be bound.
+    """
+    if not address:
+        yield None
+        return
+    host, port = parse_address(address)
+    # Access logs off: probes and scrapes come every few seconds and say nothing.
+    runner = web.AppRunner(_application(registry, live, ready), access_log=None, shutdown_timeout=_SHUTDOWN)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host or None, port).start()
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that no resolver would take
+            raise ServeError(_why_not(address, host, port, error)) from error
+        bound = [(str(name[0]), int(name[1])) for name in runner.addresses]
+        open_to = [name for name in bound if not _is_loopback(name[0])]
+        if open_to:
+            log.warning(
+                "health and metrics are open to others: whoever reaches the address can read them, unasked. "
+                "Listen on 127.0.0.1 if nobody else has to",
+                address=", ".join(_join(*name) for name in open_to),
+            )
+        yield bound[0]
+    finally:
+        await runner.cleanup()
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """``HOST:PORT`` in its parts; the host is empty for all addresses. Raises ServeError."""
+    match = _ADDRESS.fullmatch(address.strip())
+    if match is None:
+        raise ServeError(
+            f"{address!r} is no address to listen on: write HOST:PORT, such as 127.0.0.1:8080, "
+            f"or [::1]:8080 for IPv6"
+        )
+    port = int(match["port"])
+    if port > 65535:
+        raise ServeError(f"{address!r} is no address to listen on: ports end at 65535")
+    if match["v6"] is not None:
+        try:
+            return str(ipaddress.IPv6Address(match["v6"])), port
+        except ValueError as error:
+            raise ServeError(f"{address!r} is no address to listen on: {error}") from None
+    return match["host"], port
+
+
+def _application(registry: CollectorRegistry, live: Checks, ready: Checks) -> web.Application:
+    async def index(request: web.Request) -> web.Response:
+        return _text(_INDEX)
+
+    async def livez(request: web.Request) -> web.Response:
+        return _health("livez", live(), verbose="verbose" in request.query)
+
+    async def readyz(request: web.Request) -> web.Response:
+        return _health("readyz", ready(), verbose="verbose" in request.query)
+
+    async def metrics(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+
+    application = web.Application()
+    application.add_routes(
+        [
+            web.get("/", index),
+            web.get("/livez", livez),
+            web.get("/readyz", readyz),
+            web.get("/metrics", metrics),
+        ]
+    )
+    return application
+
+
+def _health(name: str, checks: Iterable[Check], *, verbose: bool) -> web.Response:
+    """Plain text as the API server's own health endpoints have it: "ok", or what is not and why.
+
+    See https://kubernetes.io/docs/reference/using-api/health-checks/
+    """
+    checks = list(checks)
+    failed = [check for check in checks if not check.ok]
+    if not (failed or verbose):
+        return _text("ok")
+    lines = [
+        f"[+]{check.name} ok" if check.ok else f"[-]{check.name} failed: {check.reason or 'no reason given'}"
+        for check in (checks if verbose else failed)
+    ]
+    lines.append(f"{name} check {'failed' if failed else 'passed'}\n")
+    return _text("\n".join(lines), status=503 if failed else 200)
+
+
+def _text(text: str, status: int = 200) -> web.Response:
+    # A probe's answer is of this moment, and plain text is not to be taken for a page.
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return web.Response(text=text, status=status, headers=headers)
+
+
+def _why_not(address: str, host: str, port: int, error: OSError | UnicodeError) -> str:
+    what = f"cannot serve health and metrics on {address}"
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return f"{what}: the host name {host!r} is not known here; write an address, such as 127.0.0.1:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"{what}: the address is in use. Stop the process that has it (another reroll?), or listen on "
+            f"another port; port 0 takes any free one"
+        )
+    if error.errno == errno.EACCES:
+        return f"{what}: ports below 1024 are for privileged processes here; listen on a higher one"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{what}: this machine has no such address; 127.0.0.1 is its own, 0.0.0.0 all it has"
+    return f"{what}: {error.strerror or error}"
+
+
+def _is_loopback(host: str) -> bool:
+    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
