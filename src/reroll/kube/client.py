@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final
 
 import aiohttp
-from reroll.kube.config import ClusterConfig
+from multidict import CIMultiDict
 from yarl import URL
 
 from reroll import __version__
 from reroll.kube.backoff import Backoff
+from reroll.kube.config import ClusterConfig, ConfigError
 from reroll.kube.errors import ApiError, TooManyRequests, Unauthorized, Unreachable, error_from_response
 
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -191,13 +192,13 @@ class Client:
         started = time.perf_counter()
         code = "error"
         try:
+            authorized = await self._authorized(headers)
             session = await self._connected()
-            authorization = await self.config.credentials.headers()
             async with session.request(
                 method,
                 self._url(path),
                 data=body,
-                headers={**headers, **authorization},
+                headers=authorized,
                 timeout=self._timeout,
                 allow_redirects=False,
                 **self._tls_name(),
@@ -231,11 +232,11 @@ class Client:
             started = time.perf_counter()
             code = "error"
             try:
+                authorized = await self._authorized(self._headers)
                 session = await self._connected()
-                authorization = await self.config.credentials.headers()
                 async with session.get(
                     self._url(path),
-                    headers={**self._headers, **authorization},
+                    headers=authorized,
                     timeout=self._stream_timeout,
                     allow_redirects=False,
                     **self._tls_name(),
@@ -262,6 +263,16 @@ class Client:
                 raise _unreachable(error, self.config.server, f"WATCH {path.partition('?')[0]}") from error
 
     # --- the connection ----------------------------------------------------------------------------
+
+    async def _authorized(self, headers: Mapping[str, str]) -> CIMultiDict[str]:
+        """Headers with credentials. First of all in a request: an exec plugin may bring the client
+        certificate along. Several groups to impersonate are several headers of one name."""
+        merged = CIMultiDict(headers)
+        try:
+            merged.extend(await self.config.credentials.headers())
+        except ConfigError as error:
+            raise Unreachable(f"no credentials: {error}", reason="Credentials") from error
+        return merged
 
     async def _connected(self) -> aiohttp.ClientSession:
         """The session; a new one when the client certificate was rotated. Running watches keep the old."""

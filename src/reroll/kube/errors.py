@@ -30,7 +30,7 @@ class Status(msgspec.Struct, gc=False):
     details: _StatusDetails | None = None
 
     def has_cause(self, reason: str) -> bool:
-        return any(c.reason == reason for c in (self.details.causes or ()) if c) if self.details else False
+        return any(c.reason == reason for c in self.details.causes or ()) if self.details else False
 
 
 class ApiError(Exception):
