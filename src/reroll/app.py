@@ -70,7 +70,7 @@ class Controller:
             field_manager=settings.field_manager,
             observe=self.metrics.requested,
         )
-        self.queue: Queue[WorkloadId] = Queue()
+        self.queue: Queue[WorkloadId] = Queue(waited=self.metrics.waited)
         self.events = EventRecorder(self.client)
         self.key_secret = DigestKeySecret(
             self.client, settings.key_namespace or cluster.namespace, settings.key_secret

@@ -87,6 +87,7 @@ def controller(
     from reroll.kube.config import load_config
     from reroll.logs import set_up
     from reroll.settings import load
+    from reroll.web.server import ServeError
 
     flags: dict[str, Any] = {
         "namespaces": tuple(namespace) if namespace else None,
@@ -123,7 +124,7 @@ def controller(
         asyncio.run(work())
     except ExceptionGroup as group:
         raise group.exceptions[0] from None
-    except (ValueError, OSError) as error:
+    except (ServeError, ValueError, OSError) as error:
         raise Failure(str(error), 2) from error
     return 0
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import structlog
 
 from reroll.controller.store import Entry
-from reroll.core.decide import ConfigChange, Decision, Kind
+from reroll.core.compare import ConfigChange
+from reroll.core.decide import Decision, Kind
 from reroll.core.kinds import WORKLOAD_KINDS
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import ApiError
