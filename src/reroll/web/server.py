@@ -163,7 +163,8 @@ def _why_not(address: str, host: str, port: int, error: OSError | UnicodeError) 
         )
     if error.errno == errno.EACCES:
         return f"{what}: ports below 1024 are for privileged processes here; listen on a higher one"
-    if error.errno == errno.EADDRNOTAVAIL:
+    # From Python 3.13 on, asyncio passes over such addresses, and then fails without a number.
+    if error.errno in (errno.EADDRNOTAVAIL, None):
         return f"{what}: this machine has no such address; 127.0.0.1 is its own, 0.0.0.0 all it has"
     return f"{what}: {error.strerror or error}"
 
