@@ -70,9 +70,7 @@ class Reconciler:
             try:
                 await self.reconcile(workload)
             except ApiError as error:
-                delay = self._queue.retry(workload)
-                if error.retry_after is not None and error.retry_after > delay:
-                    self._ask_in(workload, error.retry_after)
+                delay = self._queue.retry(workload, at_least=error.retry_after or 0.0)
                 self._metrics.failed("act", error.reason)
                 self._reporter.failed(self._store.workload(workload), workload, error, delay)
             except Exception:
