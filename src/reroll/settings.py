@@ -82,7 +82,7 @@ def load(
             try:
                 values[name] = parse_duration(values[name])
             except ValueError as error:
-                raise SettingsError(f"settings: {name}: {error}") from error
+                raise SettingsError(f"settings: {name}: {values[name]!r} is {error}") from error
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:

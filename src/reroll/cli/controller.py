@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 def controller(
     *,
-    namespace: Annotated[list[str] | None, Parameter(name=["--namespace", "-n"])] = None,
+    namespace: Annotated[list[str] | None, Parameter(name=["--namespace", "-n"], negative="")] = None,
     namespace_selector: str | None = None,
     workload_selector: Annotated[str | None, Parameter(name=["--workload-selector", "-l"])] = None,
     auto_all: bool | None = None,

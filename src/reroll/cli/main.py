@@ -1,4 +1,4 @@
-"""`reroll`: the commands, each imported only when it is run."""
+"""`reroll`: the commands. Each imports what it needs only when it is run, so that help is quick."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from cyclopts import App
 
 from reroll import __version__
+from reroll.cli.controller import controller
+from reroll.cli.explain import explain
 
 HELP = """Makes Kubernetes workloads follow their ConfigMaps and Secrets: automatically, exactly once, safely, explainably.
 
@@ -14,8 +16,8 @@ See it work: `reroll demo`.
 """
 
 app = App(name="reroll", help=HELP, help_format="markdown", version=__version__, version_flags=["--version"])
-app.command("reroll.cli.controller:controller", name="controller")
-app.command("reroll.cli.explain:explain", name="explain")
+for _command in (controller, explain):
+    app.command(_command)
 app.command("reroll.cli.demo:demo", name="demo")
 app.register_install_completion_command(name="--install-completion")
 
