@@ -39,8 +39,8 @@ from devcluster.components import (
 )
 
 # How long the start may take. Tried on 2 cores: 5 s; a machine that builds something else at the same
-# time needs several times that, and a start that fails does so by a dying component long before.
-START_SECONDS = 120
+# time needs several times that. Below the 120 s after which pytest would give up, and say less.
+START_SECONDS = 90
 
 # Reads the children's process ids, then waits for the pipe to break. `forget` says that they have ended
 # in order, so that no process that got one of their ids since is killed.

@@ -9,6 +9,7 @@ skipped, and with REROLL_REQUIRE_CLUSTER=1 they fail.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -73,6 +74,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("cluster", "the cluster of the tests")
     group.addoption("--kubeconfig", help="use the cluster of this kubeconfig, not one of our own")
     group.addoption("--context", help="use this context of the kubeconfig")
+
+
+def pytest_configure() -> None:
+    """Say that there's no event loop, so that none is made by who only asks.
+
+    looptime asks before each test, async or not, and copes with the answer; but Python 3.12 and 3.13 answer
+    a first question with a warning and a new loop, which nobody closes.
+    """
+    asyncio.set_event_loop(None)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -1,0 +1,63 @@
+# Everything here works on a machine that has only Python 3.11 (or newer) and make: what's missing comes from
+# the package registry into .tools and .venv. Go is needed for the real control plane alone.
+
+# The Python to set up with; by default python3, or the newest python3.N on PATH where that is too old.
+PYTHON ?=
+# Passed on to the tests (make test ARGS="-k rollout"), the demo and the bench.
+ARGS ?=
+
+export PYTHON
+BIN := .venv/bin
+CLUSTER = "$$(scripts/find-python)" devcluster/cluster.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fmt cluster-up cluster-down bench lock clean environment
+
+help:
+	@echo "make demo          see reroll do its main job, step by step"
+	@echo "make test          all tests; those on a real control plane need Go (built once, some minutes)"
+	@echo "make check         lint, types and layers"
+	@echo "make fmt           format the code and mend what lint can mend"
+	@echo "make cluster-up    start a real control plane to play with; prints its KUBECONFIG"
+	@echo "make cluster-down  stop it"
+	@echo "make bench         measure reroll on a real control plane"
+	@echo "make lock          renew requirements.lock"
+	@echo "make clean         remove .venv, .tools and all caches of the project"
+	@echo
+	@echo 'Settings: PYTHON=python3.13 to choose a Python, ARGS="..." for test, demo and bench.'
+
+demo: environment
+	@$(BIN)/reroll demo $(ARGS)
+
+test: environment
+	@$(BIN)/pytest --durations=15 $(ARGS)
+
+check: environment
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: environment
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+cluster-up:
+	@$(CLUSTER) up
+
+cluster-down:
+	@$(CLUSTER) down
+
+bench: environment
+	@$(BIN)/python -m bench $(ARGS)
+
+lock:
+	@scripts/set-up uv
+	@.tools/bin/uv pip compile --universal --generate-hashes --group dev pyproject.toml -o requirements.lock --python-version 3.11 -q
+
+clean:
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+environment:
+	@scripts/set-up
