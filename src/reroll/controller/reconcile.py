@@ -27,7 +27,8 @@ from reroll.modes import rollout
 log = structlog.get_logger("reroll.controller")
 
 _CONFLICTS = 4  # answers of 409 in a row that are asked again at once; then the backoff takes over
-_RESTORED = 30.0  # seconds within which a second removal of our annotation is met with a backoff
+_TRUCE = 30.0  # seconds in which our annotation is written again at most _RESTORED times
+_RESTORED = 3
 
 
 class Reconciler:
@@ -58,7 +59,7 @@ class Reconciler:
         self._now = now
         self._pending_since: dict[WorkloadId, float] = {}
         self._unanswered: dict[WorkloadId, Decision] = {}
-        self._restored: dict[WorkloadId, float] = {}
+        self._restored: dict[WorkloadId, tuple[float, ...]] = {}
 
     async def work(self) -> None:
         """One actor: until the queue is closed."""
@@ -112,8 +113,8 @@ class Reconciler:
                 return
             if await self._other_key(entry):
                 return
-            if entry.record.unsaved and self._restored_lately(workload):
-                self._queue.retry(workload)
+            if decision.kind is Kind.RECORD and self._fought_over(entry):
+                self._ask_in(workload, _TRUCE)
                 return
             try:
                 await self._write(entry, decision)
@@ -161,6 +162,8 @@ class Reconciler:
         """A decision was written: note it, once."""
         self._unanswered.pop(workload, None)
         self._store.writing(workload, None)
+        if decision.kind is Kind.RECORD:
+            self._restored[workload] = (*self._restored.get(workload, ())[1 - _RESTORED :], self._now())
         if decision.kind is Kind.ROLL:
             arrivals = [change.change.arrived for change in decision.changes if change.change.live]
             self._metrics.rolled(workload.kind, self._now() - min(arrivals) if arrivals else None)
@@ -190,12 +193,12 @@ class Reconciler:
         applied = entry.record.applied
         return applied is not None and applied.key_id != self._store.key.id and await self._check_key()
 
-    def _restored_lately(self, workload: WorkloadId) -> bool:
-        """Somebody removes our annotation again and again: slow down, don't fight."""
+    def _fought_over(self, entry: Entry) -> bool:
+        """Somebody removes our annotation again and again: slow down, don't fight. It is known here meanwhile,
+        so that nothing is missed."""
         now = self._now()
-        lately = now - self._restored.get(workload, 0.0) < _RESTORED
-        self._restored[workload] = now
-        return lately
+        times = [t for t in self._restored.get(entry.record.id, ()) if now - t < _TRUCE]
+        return entry.record.unsaved and len(times) >= _RESTORED
 
     def _wait(self, workload: WorkloadId, decision: Decision) -> None:
         if decision.until is None:
