@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from reroll.core.digests import combined
-from reroll.core.records import Applied, AppliedKeys
+from reroll.core.digests import combined, whole
+from reroll.core.records import Applied, AppliedKeys, ConfigRecord
 
 PREFIX: Final = "reroll.dev/"
 APPLIED: Final = "reroll.dev/applied"
@@ -19,7 +19,17 @@ CONFIG: Final = "reroll.dev/config"
 
 KEYS_KEPT: Final = 24
 """Up to this many keys of an object are recorded one by one, so that `explain` and Events can name the keys
-that changed; of more, one digest over all is kept, for annotations have to stay small (256 KiB in all)."""
+that changed; of more, a `Summary` is kept, for annotations have to stay small (256 KiB in all)."""
+
+WILDCARD: Final = "*"
+"""Key under which it is noted that every key of the object counts. No real key can be named so."""
+
+ABSENT: Final = ""
+"""In place of the digest of a key that counts and is not there."""
+
+LEFT_OUT: Final = "-"
+"""In place of the digest of a key that does not count though all others do, so that neither leaving it out
+nor counting it again is taken for its removal or appearance."""
 
 
 class _Wire(msgspec.Struct, gc=False):
@@ -36,32 +46,55 @@ _decode = msgspec.json.Decoder(_Wire).decode
 
 def encode(applied: Applied) -> str:
     """The annotation's value; the same for equal records."""
-    configs = {name: applied.configs[name] for name in sorted(applied.configs)}
-    return msgspec.json.encode(
-        _Wire(v=1, template=applied.template, key=applied.key_id, configs=configs), order="sorted"
-    ).decode()
+    wire = _Wire(v=1, template=applied.template, key=applied.key_id, configs=applied.configs)
+    return msgspec.json.encode(wire, order="sorted").decode()
 
 
 def decode(value: str) -> Applied:
     """Read the annotation. Raises ValueError, in words for people, when it is not what `encode` wrote."""
     try:
         wire = _decode(value)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise ValueError(f"{APPLIED} is not readable ({error})") from error
     if wire.v != 1:
         raise ValueError(f"{APPLIED} has version {wire.v}, and this reroll knows version 1")
     return Applied(template=wire.template, key_id=wire.key, configs=wire.configs)
 
 
-def kept(digests: dict[str, str] | None) -> AppliedKeys:
-    """What is recorded of one object's consumed digests; None: it does not exist."""
-    if digests is None or len(digests) <= KEYS_KEPT:
-        return digests
-    return combined(digests)
+class Summary(NamedTuple):
+    """What is recorded, as one string, of an object of which more than `KEYS_KEPT` keys count."""
+
+    digest: str
+    """Over the keys that count, as `combined` has it."""
+    present: int
+    """How many of these keys were there: fewer tell that some were removed."""
+    whole: str
+    """Over all of the object: where it is the same, only what counts was chosen anew."""
+
+    @classmethod
+    def of(cls, digests: dict[str, str], record: ConfigRecord) -> Summary:
+        present = sum(1 for digest in digests.values() if digest not in (ABSENT, LEFT_OUT))
+        return cls(combined(digests), present, whole(record))
+
+    @classmethod
+    def read(cls, value: str) -> Summary:
+        """What `str` made. Never raises: of anything else, no part equals that of a real one."""
+        digest, _, rest = value.partition(".")
+        count, _, over_all = rest.partition(".")
+        readable = count.isascii() and count.isdigit() and len(count) < 10
+        return cls(digest, int(count) if readable else 0, over_all)
+
+    def __str__(self) -> str:
+        return f"{self.digest}.{self.present}.{self.whole}"
+
+
+def kept(digests: dict[str, str], record: ConfigRecord) -> AppliedKeys:
+    """What is recorded of one object that is there, by the digests of the keys that count."""
+    return digests if len(digests) <= KEYS_KEPT else str(Summary.of(digests, record))
 
 
 def total(keys: AppliedKeys) -> str:
-    """One digest over what was recorded of an object; "" where it did not exist."""
+    """One digest over the keys that count of what was recorded; "" where the object did not exist."""
     if keys is None:
         return ""
-    return keys if isinstance(keys, str) else combined(keys)
+    return Summary.read(keys).digest if isinstance(keys, str) else combined(keys)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Container, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reroll.core import digests
-from reroll.core.applied import kept
+from reroll.core.applied import ABSENT, LEFT_OUT, Summary, kept
+from reroll.core.applied import WILDCARD as WILDCARD
 from reroll.core.records import (
     Applied,
     AppliedKeys,
@@ -23,12 +24,6 @@ from reroll.core.records import (
 )
 from reroll.core.selector import shared_with
 
-WILDCARD: Final = "*"
-"""Key under which `applied` notes that every key of the object counts. No real key can be named so."""
-
-ABSENT: Final = ""
-"""Digest of a key that counts and is not there."""
-
 
 class ConfigChange(Struct, frozen=True):
     """One config object that differs from what the pods were rolled for."""
@@ -39,6 +34,7 @@ class ConfigChange(Struct, frozen=True):
     appeared: bool = False
     references: tuple[Reference, ...] = ()
     change: Change = Change()
+    """When. Without a stamp where a key was removed: see `_when`."""
 
     def describe(self, home: str) -> str:
         """Such as ``configmap/app changed (LOG_LEVEL, PORT)``."""
@@ -59,6 +55,10 @@ class Comparison(Struct, frozen=True):
     """`ConfigId.short`, its name in `applied`."""
     record: AppliedKeys
     """What `applied` has to hold of it."""
+    recorded: bool = True
+    """False where `applied` has to hold nothing of it, for nothing is known."""
+    vanished: bool = False
+    """It was there when the pods were last rolled, is gone, and pods start without it."""
     write: bool = False
     """`applied` holds something else of it, or nothing."""
     stale: ConfigChange | None = None
@@ -68,9 +68,16 @@ class Comparison(Struct, frozen=True):
 
 
 def followed(
-    consumed: Sequence[Consumed], states: Mapping[ConfigId, ConfigState], home: str
+    consumed: Sequence[Consumed],
+    states: Mapping[ConfigId, ConfigState],
+    home: str,
+    *,
+    recorded: Container[str] = (),
 ) -> tuple[tuple[Consumed, ...], tuple[str, ...]]:
-    """(those that count, notes on those that don't), now that the objects' own annotations are known."""
+    """(those that count, notes on those that don't), now that the objects' own annotations are known.
+
+    `recorded` are the names in `applied`: what was followed and can't be seen now goes on counting.
+    """
     counting: list[Consumed] = []
     notes: list[str] = []
     for c in consumed:
@@ -87,78 +94,102 @@ def followed(
                     f"reroll.dev/share-with does not name {home}"
                 )
                 continue
-        elif c.needs_match or c.config.namespace != home:
-            continue  # whether it may be followed is said on the object itself, which is not there
+        elif (c.needs_match or c.config.namespace != home) and c.config.short(home) not in recorded:
+            continue  # whether it may be followed is said on the object itself, which can't be seen
         counting.append(c)
     return tuple(counting), tuple(notes)
 
 
 def current(state: ConfigRecord | Missing, c: Consumed) -> AppliedKeys:
     """What is recorded of an object as it is now."""
-    if isinstance(state, Missing):
-        return None
+    return None if isinstance(state, Missing) else kept(_by_key(state, c), state)
+
+
+def _by_key(state: ConfigRecord, c: Consumed) -> dict[str, str]:
+    """The digests of the keys that count, and what has to be remembered of the others."""
     now = digests.consumed_digests(state, c)
     if c.keys is None:
         now[WILDCARD] = ""
+        now.update(dict.fromkeys(c.except_keys, LEFT_OUT))
     else:
         for key in c.keys:
             now.setdefault(key, ABSENT)
-    return kept(now)
+    return now
 
 
 def compare(c: Consumed, state: ConfigState, before: Applied, *, home: str, rekeyed: bool) -> Comparison:
     """One followed object against what was recorded of it.
 
-    `rekeyed`: the record was made with another digest key, so Secrets can't be compared and are recorded anew.
+    `rekeyed`: the record was made with another digest key, so what it holds of Secrets counts as not known.
     """
     short = c.config.short(home)
-    known = short in before.configs
-    old = before.configs.get(short)
+    known = short in before.configs and not (rekeyed and c.config.kind == "secret")
+    old = before.configs[short] if known else None
     if isinstance(state, Unknown):
-        return Comparison(c, short, old, note=f"{short} can't be read: {state.reason}")
+        return Comparison(c, short, old, recorded=known, note=f"{short} can't be read: {state.reason}")
     if isinstance(state, Missing):
         return Comparison(
             c,
             short,
             old,
+            vanished=c.optional and old is not None,
             write=not known,
             blocked="" if c.optional else f"{short} does not exist",
             note=f"{short} was deleted; that alone rolls nothing, its return with other content does"
             if old
             else "",
         )
-    new = current(state, c)
-    blocked = _blocked(c, state, short)
-    if not known or (rekeyed and c.config.kind == "secret"):
-        return Comparison(c, short, new, write=True, blocked=blocked)
+    now = _by_key(state, c)
+    new = kept(now, state)
+    same = Comparison(c, short, new, blocked=_blocked(c, state, short))
+    if known and old == new:
+        return same
+    noted = replace(same, write=True)
+    if not known:
+        return noted
     if old is None:
-        if not c.optional:
-            # A pod that needs it could not have started without it, so every pod that runs has read it.
-            return Comparison(c, short, new, write=True, blocked=blocked)
+        # A pod that needs it could not have started without it, so every pod that runs has read it; and if
+        # nothing that counts is in it, pods see no more than before.
+        if not c.optional or all(digest in (ABSENT, LEFT_OUT) for digest in now.values()):
+            return noted
         appeared = ConfigChange(c.config, None, appeared=True, references=c.references, change=state.change)
-        return Comparison(c, short, new, write=True, stale=appeared, blocked=blocked)
-    if old == new:
-        return Comparison(c, short, new, blocked=blocked)
-    keys = _differing_keys(old, new, c)
-    if keys == ():
-        return Comparison(c, short, new, write=True, blocked=blocked)
-    change = ConfigChange(c.config, keys, references=c.references, change=state.change)
-    return Comparison(c, short, new, write=True, stale=change, blocked=blocked)
+        return replace(noted, stale=appeared)
+    keys: tuple[str, ...] | None
+    if isinstance(old, dict):
+        keys = _differing_keys(old, now, c)
+        if not keys:
+            return noted
+        removed = any(now.get(key, ABSENT) == ABSENT for key in keys)
+    else:
+        was, today = Summary.read(old), Summary.of(now, state)
+        if was.digest == today.digest:
+            return replace(same, record=old)  # what differs is not consumed
+        if was.whole == today.whole:
+            return noted
+        keys, removed = None, today.present < was.present
+    change = ConfigChange(c.config, keys, references=c.references, change=_when(state, removed))
+    return replace(noted, stale=change)
 
 
-def _differing_keys(old: AppliedKeys, new: AppliedKeys, c: Consumed) -> tuple[str, ...] | None:
-    """The keys whose content differs; () if only what is consumed differs; None if it can't be told."""
-    if not isinstance(old, dict) or not isinstance(new, dict):
-        return None
+def _when(state: ConfigRecord, removed: bool) -> Change:
+    """When it changed. The server moves no time in managedFields when an update only removes keys, so that of
+    the change before would stand for it: then it has no stamp that anything could be told by."""
+    return replace(state.change, stamp=0.0) if removed else state.change
+
+
+def _differing_keys(old: Mapping[str, str], now: Mapping[str, str], c: Consumed) -> tuple[str, ...]:
+    """The keys whose content differs, sorted; () if only what is consumed differs."""
     keys = []
-    for key in sorted((old.keys() | new.keys()) - {WILDCARD}):
-        if key in old and key in new:
+    for key in sorted((old.keys() | now.keys()) - {WILDCARD}):
+        if LEFT_OUT in (old.get(key), now.get(key)):
+            continue  # it did not count, or does no longer
+        if key in old and key in now:
             # A needed key that was absent kept every pod from starting: all that run have read it.
-            differs = old[key] != new[key] and not (old[key] == ABSENT and _needed(c, key))
-        elif key in new:
-            differs = WILDCARD in old and new[key] != ABSENT  # all keys counted, and this one was not there
+            differs = old[key] != now[key] and not (old[key] == ABSENT and _needed(c, key))
+        elif key in now:
+            differs = WILDCARD in old and now[key] != ABSENT  # all keys counted, and this one was not there
         else:
-            differs = WILDCARD in old and WILDCARD in new  # removed from an object that is consumed whole
+            differs = WILDCARD in old and WILDCARD in now  # removed from an object that is consumed whole
         if differs:
             keys.append(key)
     return tuple(keys)

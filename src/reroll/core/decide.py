@@ -105,27 +105,22 @@ def decide(s: Situation) -> Decision:
         return Decision(Kind.SKIP, "nothing asks reroll to follow its configuration")
 
     home = w.id.namespace
-    counting, notes = followed(s.consumed, s.states, home)
     before = w.applied
+    recorded = before.configs.keys() if before is not None else ()
+    counting, notes = followed(s.consumed, s.states, home, recorded=recorded)
     if before is None:
         if not counting:
             return Decision(Kind.SKIP, "it consumes nothing that it follows", notes=notes)
         return _adopt(s, counting, notes)
 
-    rekeyed = before.key_id != s.key_id
+    rekeyed = before.key_id != s.key_id and any(name.startswith("secret/") for name in before.configs)
     findings = [compare(c, s.states[c.config], before, home=home, rekeyed=rekeyed) for c in counting]
     notes = notes + tuple(f.note for f in findings if f.note)
-    names = {f.short for f in findings}
-    dropped = sorted(before.configs.keys() - names)
-    after = Applied(
-        template=w.template_hash,
-        key_id=s.key_id,
-        configs={f.short: f.record for f in findings if f.write or f.short in before.configs},
-    )
     stale = tuple(f.stale for f in findings if f.stale is not None)
     if not stale:
-        return _settled(w, before, after, findings, dropped, rekeyed, notes)
+        return _settled(s, before, findings, rekeyed, notes)
 
+    after = _after(s, findings, replaced=True)
     changes = "; ".join(change.describe(home) for change in stale)
     record = Decision(Kind.RECORD, "", changes=stale, applied=after, notes=notes)
     if w.replicas == 0:
@@ -136,10 +131,15 @@ def decide(s: Situation) -> Decision:
     if rolled:
         return replace(record, reason=f"{changes}; {rolled}")
     if s.pods is not None and s.pods.count:
-        newest = max(change.change.stamp for change in stale)
-        if newest and s.pods.oldest > newest:
+        oldest = s.pods.oldest
+        if all(0 < change.change.stamp < oldest for change in stale):
             return replace(record, reason=f"{changes}; all its pods were created after that")
 
+    due = _due(s, stale)
+    if s.now < due:
+        return Decision(
+            Kind.WAIT, f"{changes}; waiting for changes to settle", changes=stale, until=due, notes=notes
+        )
     blocked = [f.blocked for f in findings if f.blocked]
     if blocked:
         return Decision(
@@ -148,11 +148,6 @@ def decide(s: Situation) -> Decision:
             changes=stale,
             notes=notes,
             warning=True,
-        )
-    due = _due(s, stale)
-    if s.now < due:
-        return Decision(
-            Kind.WAIT, f"{changes}; waiting for changes to settle", changes=stale, until=due, notes=notes
         )
 
     if w.paused:
@@ -212,18 +207,34 @@ def _adopt(s: Situation, counting: Sequence[Consumed], notes: tuple[str, ...]) -
     )
 
 
+def _after(s: Situation, findings: Sequence[Comparison], *, replaced: bool) -> Applied:
+    """What is to be recorded.
+
+    `replaced`: its pods were or are being replaced. Those that start now do without what vanished, so its
+    return, with whatever content, is to be seen as its appearing.
+    """
+    return Applied(
+        template=s.workload.template_hash,
+        key_id=s.key_id,
+        configs={f.short: None if replaced and f.vanished else f.record for f in findings if f.recorded},
+    )
+
+
 def _settled(
-    w: WorkloadRecord,
+    s: Situation,
     before: Applied,
-    after: Applied,
     findings: Sequence[Comparison],
-    dropped: Sequence[str],
     rekeyed: bool,
     notes: tuple[str, ...],
 ) -> Decision:
     """Nothing is stale: is what is recorded still right?"""
+    w = s.workload
+    after = _after(s, findings, replaced=before.template != w.template_hash)
     new = [f.short for f in findings if f.write]
-    if w.unsaved:
+    dropped = sorted(before.configs.keys() - {f.short for f in findings})
+    if w.applied_problem:
+        reason = f"{w.applied_problem}; what this controller knows of its pods is written again"
+    elif w.unsaved:
         reason = "its record is missing from the object and is written again"
     elif rekeyed:
         reason = "the digest key changed: Secrets are recorded anew, nothing is rolled"
@@ -235,7 +246,7 @@ def _settled(
         reason = f"it no longer consumes {', '.join(dropped)}"
     else:
         return Decision(Kind.SKIP, "its pods run the current configuration", notes=notes)
-    return Decision(Kind.RECORD, reason, applied=after, notes=notes)
+    return Decision(Kind.RECORD, reason, applied=after, notes=notes, warning=bool(w.applied_problem))
 
 
 def _rolled_since(w: WorkloadRecord, before: Applied, stale: Sequence[ConfigChange]) -> str:

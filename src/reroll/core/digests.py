@@ -15,7 +15,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from reroll.core.records import ConfigRecord, Consumed
 
@@ -91,7 +91,7 @@ def secret_digests(
 
 def _decode(value: str) -> bytes:
     try:
-        return base64.b64decode(value)
+        return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         return value.encode()  # no API server sends this; what can't be decoded is still told apart
 
@@ -114,6 +114,12 @@ def combined(digests: Mapping[str, str]) -> str:
     return text(hashlib.sha256(b"reroll keys\0" + _prefixed(*parts)).digest()[:SIZE])
 
 
+def whole(record: ConfigRecord) -> str:
+    """One digest over all of an object, whatever of it counts. No key has a NUL in it."""
+    keys = "\0".join(record.keys).encode()
+    return text(hashlib.sha256(b"reroll object\0" + _prefixed(keys, record.digests)).digest()[:SIZE])
+
+
 def mark(configs: Mapping[str, str]) -> str:
     """The digest over all that a workload consumes: `reroll.dev/config` on its pod template.
 
@@ -121,9 +127,3 @@ def mark(configs: Mapping[str, str]) -> str:
     """
     parts = [part.encode() for name in sorted(configs) for part in (name, configs[name])]
     return text(hashlib.sha256(b"reroll mark\0" + _prefixed(*parts)).digest()[:SIZE])
-
-
-def changed_keys(before: Iterable[tuple[str, str]], after: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """The keys that were added, removed or have another digest, sorted."""
-    old, new = dict(before), dict(after)
-    return tuple(sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key)))

@@ -141,7 +141,7 @@ def config_record(
         digests=joined,
         stamp=last_change(meta, _DATA_FIELDS),
         arrived=arrived,
-        version=version_number(meta.resource_version) if arrived else 0,
+        version=version_number(meta.resource_version),
         ignored=ignored,
         matchable=matchable,
         shared_with=shared_with,
@@ -185,18 +185,18 @@ def workload_record(
         template_annotations = relevant(own) if own else {}
         refs = references(template)
         hashed = template_hash(obj.spec.template)
-        ours = (
+        if (
             previous is not None
             and hashed == previous.template_hash
-            and mark in (previous.mark, written_mark)
-        )
-        if previous is not None and ours:
+            # A mark that went away was taken away by somebody else: an undo to before the first rollout.
+            and (mark == previous.mark or (mark is not None and mark == written_mark))
+        ):
             change = previous.template_change
         else:
             change = Change(
                 stamp=last_change(meta, (b'"f:template"',), except_manager=manager),
                 arrived=arrived,
-                version=version_number(meta.resource_version) if arrived else 0,
+                version=version_number(meta.resource_version),
             )
     applied, unsaved, problem = _applied(meta.annotations or {}, previous)
     strategy = obj.spec.update_strategy

@@ -18,6 +18,9 @@ def is_later(a: Change, b: Change) -> bool:
     several etcds (``--etcd-servers-overrides``) the numbers say nothing of order; there, arrivals that
     contradict them by more than `CONTRADICTION` are believed.
 
+    Only `a` seen live: `b` was found in a list, with the resourceVersion that its object had then. Its change
+    is no later than that, so an `a` of a higher one came after it.
+
     Otherwise: by the server's own times in managedFields, whole seconds; equal ones are a tie.
     """
     if a.live and b.live:
@@ -25,6 +28,8 @@ def is_later(a: Change, b: Change) -> bool:
         if a.version and b.version and abs(gap) <= CONTRADICTION:
             return a.version > b.version
         return gap > 0
+    if a.live and a.version > b.version > 0:
+        return True
     if a.stamp and b.stamp:
         return a.stamp > b.stamp
     return False
