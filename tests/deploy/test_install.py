@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -331,6 +332,14 @@ async def use_everything(
         assert await running.generations() == {"deployment": 7, "statefulset": 5, "daemonset": 5}
 
 
+def guard() -> str:
+    """The admission policy that docs/security.md proposes."""
+    text = (DEPLOY.parent / "docs" / "security.md").read_text()
+    examples: list[str] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (found,) = [example for example in examples if "ValidatingAdmissionPolicy" in example]
+    return found
+
+
 def used(cluster: Cluster, since: int) -> dict[str, set[tuple[str, str, str]]]:
     """Namespace -> the (group, resource, verb) that the service account asked for, and got."""
     found: dict[str, set[tuple[str, str, str]]] = {}
@@ -346,19 +355,27 @@ def used(cluster: Cluster, since: int) -> dict[str, set[tuple[str, str, str]]]:
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ours(cluster: Cluster, kubectl: Kubectl) -> Iterator[None]:
     """The names that install.yaml uses are free afterwards."""
     if not cluster.tokens:
         pytest.skip("installs reroll under its own names, which a cluster of the environment may have in use")
     yield
-    kubectl("delete", "clusterrole,clusterrolebinding", "reroll", "--ignore-not-found")
     kubectl("delete", "namespace", "reroll", "--ignore-not-found", "--timeout=60s")
+
+
+@pytest.fixture
+def fresh(ours: None, kubectl: Kubectl) -> Iterator[None]:
+    """Nothing is granted, and there is no digest key yet; the namespace, slow to delete, may stay."""
+    yield
+    kubectl("delete", "clusterrole,clusterrolebinding", "reroll", "--ignore-not-found")
+    kubectl("delete", "-f", "-", "--ignore-not-found", input=guard())
+    kubectl("delete", "role,rolebinding,deployment,secret", "--all", "-n", "reroll")
 
 
 @pytest.mark.timeout(300)
 async def test_installed_in_all_namespaces(
-    ours: None, cluster: Cluster, kubectl: Kubectl, namespace: str, tmp_path: Path
+    fresh: None, cluster: Cluster, kubectl: Kubectl, namespace: str, tmp_path: Path
 ) -> None:
     since = len(cluster.requests_of(USER))
     await asyncio.to_thread(kubectl, "apply", "-f", str(DEPLOY / "install.yaml"))
@@ -366,6 +383,8 @@ async def test_installed_in_all_namespaces(
     await asyncio.to_thread(
         kubectl, "rollout", "status", "deployment/reroll", "-n", "reroll", "--timeout=60s"
     )
+    policy = guard()
+    await asyncio.to_thread(kubectl, "apply", "-f", "-", input=policy)
     objects = read(DEPLOY / "install.yaml")
     await use_everything(the(objects, "Deployment"), cluster, kubectl, namespace, tmp_path)
 
@@ -376,10 +395,17 @@ async def test_installed_in_all_namespaces(
     assert asked.pop("reroll") >= own
     assert set().union(*asked.values()) == everywhere
 
+    # The policy was in force all the while: what reroll does passes it, and another image does not.
+    patch = json.dumps({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "other"}]}}}})
+    arguments = ("patch", "deployment", "web", "-n", namespace, "--patch", patch)
+    with pytest.raises(AssertionError, match="reroll changes annotations and nothing else"):
+        await asyncio.to_thread(kubectl, *arguments, f"--as={USER}")
+    await asyncio.to_thread(kubectl, *arguments)
+
 
 @pytest.mark.timeout(300)
 async def test_installed_for_one_namespace(
-    ours: None, cluster: Cluster, kubectl: Kubectl, namespace: str, tmp_path: Path
+    fresh: None, cluster: Cluster, kubectl: Kubectl, namespace: str, tmp_path: Path
 ) -> None:
     since = len(cluster.requests_of(USER))
     # As deploy/README.md says it: copy the example's folder, and put the name in three places.
