@@ -30,7 +30,7 @@ class Reporter:
     def decided(self, entry: Entry, decision: Decision) -> None:
         """Told of each decision. Speaks up for what the workload's owner has to know, when it is new."""
         workload = entry.record.id
-        problems = tuple(f"{p.annotation}={p.value!r}: {p.message}" for p in entry.policy.problems)
+        problems = tuple(problem.message for problem in entry.policy.problems)
         if problems != self._problems.get(workload, ()):
             self._problems[workload] = problems
             for problem in problems:

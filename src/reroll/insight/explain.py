@@ -263,7 +263,7 @@ def _explanation(s: Situation, decision: Decision, notes: Sequence[str], *, key_
         reason=decision.reason,
         notes=(*decision.notes, *notes),
         policy=tuple(_settings(s.policy)),
-        problems=tuple(f"{p.annotation}={p.value!r}: {p.message}" for p in s.policy.problems),
+        problems=tuple(problem.message for problem in s.policy.problems),
         configs=tuple(configs),
         replicas=w.replicas,
         paused=w.paused,
