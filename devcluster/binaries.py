@@ -105,11 +105,11 @@ def built() -> Path | None:
     return complete[-1] if complete else None
 
 
-def build() -> Path:
+def build(with_parent: bool = False) -> Path:
     """Build what isn't built yet and return the directory of the binaries; progress goes to stderr.
 
     Two builds at once on one machine: the second waits, then finds the work done. The directory appears
-    under its name only when it is whole.
+    under its name only when it is whole. `with_parent`: give up when the process that started this one ends.
 
     Raises:
         GoMissing: there is no Go, or one too old, and nothing was built before.
@@ -134,8 +134,9 @@ def build() -> Path:
         partial.mkdir(parents=True)
         _say(f"dev cluster: building Kubernetes {KUBERNETES_VERSION}, once per machine, some minutes")
         started = time.monotonic()
+        parent = os.getppid() if with_parent else None
         for number, binary in enumerate(BINARIES, 1):
-            _compile(binary, partial, f"({number}/{len(BINARIES)})")
+            _compile(binary, partial, f"({number}/{len(BINARIES)})", parent)
         _copy_stages(partial / "stages")
         partial.rename(directory)
         _say(f"dev cluster: built in {time.monotonic() - started:.0f} s: {directory}")
@@ -178,7 +179,7 @@ def _sources_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-def _compile(binary: Binary, directory: Path, number: str) -> None:
+def _compile(binary: Binary, directory: Path, number: str, parent: int | None) -> None:
     log = directory / "build.log"
     command = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {binary.ldflags}".strip()]
     command += ["-o", str(directory / binary.name), binary.package]
@@ -197,6 +198,8 @@ def _compile(binary: Binary, directory: Path, number: str) -> None:
                 _progress(f"dev cluster: building {binary.name} {number}", time.monotonic() - started)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=1)
+                if parent not in (None, os.getppid()):
+                    raise DevClusterError("gave up the build, for the process that started it has ended")
         finally:
             if process.poll() is None:
                 process.terminate()

@@ -54,13 +54,13 @@ def _build(arguments: argparse.Namespace) -> int:
         if found is None:
             raise DevClusterError("not built yet: run 'devcluster/cluster.py build' (some minutes, once)")
     else:
-        found = build()
+        found = build(with_parent=arguments.with_parent)
     print(found)
     return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    programs, stages = _programs()
+    programs, stages = _programs(with_parent=arguments.until_stdin_closes)
     with contextlib.ExitStack() as stack:
         if arguments.state_file:
             stack.enter_context(_held(Path(arguments.state_file)))
@@ -147,13 +147,13 @@ def _status(_: argparse.Namespace) -> int:
     return 0
 
 
-def _programs() -> tuple[dict[str, Path], Path]:
+def _programs(with_parent: bool = False) -> tuple[dict[str, Path], Path]:
     """Paths of all programs by name, and the folder of kwok's stages.
 
     etcd, kube-apiserver and kubectl are those of KUBEBUILDER_ASSETS where it is set. It has no controllers,
     and without them nothing rolls, so these come from our own build in any case.
     """
-    directory = build()
+    directory = build(with_parent)
     programs = {
         path.name: path for path in directory.iterdir() if path.is_file() and path.name != "build.log"
     }
@@ -235,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("build", _build, "build what isn't built yet and print the folder of the programs")
     sub.add_argument("--find", action="store_true", help="don't build: print the folder, or fail at once")
+    sub.add_argument("--with-parent", action="store_true", help="give up when the starting process ends")
     run = command("run", _run, "run in the foreground; prints one line of JSON when ready")
     run.add_argument("--until-stdin-closes", action="store_true", help="stop when stdin ends, too")
     run.add_argument("--state-file", metavar="FILE", help="where to write that line as well, while it runs")

@@ -30,6 +30,7 @@ CLUSTER_PY = Path(__file__).resolve().parent.parent / "devcluster" / "cluster.py
 # The exit code of cluster.py when there is no Go, or one too old.
 NO_GO = 3
 STOP_SECONDS = 30
+BUILD_CODE = pytest.StashKey[int]()
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if config.option.collectonly or _cluster_of_the_environment(config):
         return
     if any(_uses_cluster(item) for item in session.items):
-        # The own process group of the session gets Ctrl-C at the same time, and stops the build by itself.
-        subprocess.run(
-            [sys.executable, CLUSTER_PY, "build"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
+        # Ctrl-C reaches the build as it reaches us; should we be killed, it notices that.
+        command = [sys.executable, str(CLUSTER_PY), "build", "--with-parent"]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        config.stash[BUILD_CODE] = done.returncode
 
 
 @pytest.fixture(scope="session")
@@ -119,6 +120,8 @@ def cluster(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
     if environment := _cluster_of_the_environment(pytestconfig):
         yield _environments_cluster(pytestconfig, environment, tmp_path_factory.mktemp("cluster"))
         return
+    if pytestconfig.stash.get(BUILD_CODE, 0) not in (0, NO_GO):
+        pytest.fail("the control plane could not be built: why stands before the first test", pytrace=False)
     errors = tmp_path_factory.mktemp("devcluster") / "stderr"
     with errors.open("w") as stderr:
         process = subprocess.Popen(
