@@ -138,7 +138,7 @@ class Controller:
             start(reflector.run(), f"watch {reflector.resource.plural} {reflector.namespace}")
         for namespace in self.settings.namespaces:
             start(self._poll_namespace(namespace), f"namespace {namespace}")
-        while any(not (s.synced or s.state == "refused") for s in self.collections()):
+        while not all(s.synced or s.state == "refused" for s in self.collections()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         gc.collect()
         gc.freeze()  # what was read now stays for long: later collections need not walk it
@@ -197,7 +197,7 @@ class Controller:
         """A watch changed its state: say so, and don't take what can't be read for missing."""
         where = {"resource": statistics.resource, "namespace": statistics.namespace or "*"}
         if statistics.problem:
-            log.warning(f"watch {statistics.state}", problem=statistics.problem, **where)
+            log.warning("watch failed", state=statistics.state, problem=statistics.problem, **where)
         elif statistics.state == "watching" and statistics.restarts:
             log.info("watching again", **where)
         if not statistics.synced:

@@ -5,7 +5,9 @@ A flag wins over ``REROLL_*`` in the environment, which wins over the file, whic
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,6 +65,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 PREFIX = "REROLL_"
+_INJECTED = re.compile(r"REROLL_(SERVICE_(HOST|PORT)|PORT|TEST_|REQUIRE_)")
 
 
 def load(
@@ -119,6 +122,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(Settings):
         value = environ.get(PREFIX + field.name.upper())
+        if field.name == "namespaces":
+            value = value or environ.get(PREFIX + "NAMESPACE")  # as the flag is called
         if value is None:
             continue
         if field.name == "namespaces":
@@ -126,3 +131,18 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         else:
             values[field.name] = value.strip()
     return values
+
+
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """``REROLL_*`` variables that set nothing, each with the name that was probably meant ("" if none is near).
+
+    What Kubernetes itself injects for a Service named ``reroll`` is left out, and so is REROLL_CONFIG, which
+    names the file.
+    """
+    known = {PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)}
+    known |= {PREFIX + "NAMESPACE", PREFIX + "CONFIG"}
+    return {
+        name: next(iter(difflib.get_close_matches(name, sorted(known), 1)), "")
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and name not in known and not _INJECTED.match(name)
+    }

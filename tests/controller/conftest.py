@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,12 +15,12 @@ import pytest
 
 from reroll.app import Controller
 from reroll.core.kinds import WORKLOAD_KINDS
-from reroll.core.observe import WorkloadObject
+from reroll.core.observe import WorkloadObject, epoch
 from reroll.core.records import ConfigId, ConfigRecord
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
 from reroll.kube.reflector import Handler, Reflector
-from reroll.kube.resources import CONFIG_MAPS, EVENTS, SECRETS, Resource
+from reroll.kube.resources import CONFIG_MAPS, EVENTS, PODS, SECRETS, Resource
 from reroll.settings import Settings
 
 Json: TypeAlias = dict[str, Any]
@@ -225,6 +226,20 @@ class Stage:
             return str(number) == marks.get("deployment.kubernetes.io/revision")
 
         await self.until(current, f"{name} has no revision {number}")
+
+    async def pods_older_than_now(self, name: str) -> None:
+        """Wait until the pods of a workload run, and were created in an earlier second than this one."""
+
+        async def older() -> bool:
+            selector = f"?labelSelector=app%3D{name}"
+            path = PODS.path(self.namespace) + selector
+            times = [
+                p["metadata"]["creationTimestamp"]
+                for p in self._json(await self.client.list_page(path))["items"]
+            ]
+            return bool(times) and max(map(epoch, times)) < int(time.time())
+
+        await self.until(older, f"{name} has no pods of an earlier second")
 
     def encode(self, value: Json) -> bytes:
         return msgspec.json.encode(value)

@@ -82,11 +82,13 @@ def controller(
     config
         A YAML or TOML file with settings, named as the options with underscores.
     """
+    import structlog
+
     from reroll.app import Controller
     from reroll.cli.failure import Failure
     from reroll.kube.config import load_config
     from reroll.logs import set_up
-    from reroll.settings import load
+    from reroll.settings import load, unknown_variables
     from reroll.web.server import ServeError
 
     flags: dict[str, Any] = {
@@ -109,8 +111,11 @@ def controller(
         "log_level": log_level,
         "log_format": log_format,
     }
+    log = structlog.get_logger("reroll")
     settings = load(flags, file=config or os.environ.get("REROLL_CONFIG"))
     set_up(settings.log_level, settings.log_format)
+    for variable, meant in unknown_variables().items():
+        log.warning("this environment variable sets nothing", variable=variable, meant=meant or None)
     cluster = load_config(kubeconfig=settings.kubeconfig or None, context=settings.context or None)
 
     async def work() -> None:

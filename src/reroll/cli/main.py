@@ -10,7 +10,8 @@ from reroll import __version__
 from reroll.cli.controller import controller
 from reroll.cli.explain import explain
 
-HELP = """Makes Kubernetes workloads follow their ConfigMaps and Secrets: automatically, exactly once, safely, explainably.
+HELP = """Makes Kubernetes workloads follow their ConfigMaps and Secrets: automatically, exactly once, safely,
+explainably.
 
 See it work: `reroll demo`.
 """

@@ -34,7 +34,8 @@ class Reporter:
         if problems != self._problems.get(workload, ()):
             self._problems[workload] = problems
             for problem in problems:
-                self._warn(entry, "BadAnnotation", "Configure", problem)
+                if problem not in decision.reason or decision.kind is not Kind.REFUSE:
+                    self._warn(entry, "BadAnnotation", "Configure", problem)
         warning = (decision.reason, *decision.notes) if decision.warning else ()
         if warning != self._warned.get(workload, ()):
             self._warned[workload] = warning

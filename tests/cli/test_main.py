@@ -1,0 +1,78 @@
+"""The command line as a person meets it: help with an example, clear errors, exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def reroll(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("REROLL_", "KUBE"))}
+    return subprocess.run(
+        [sys.executable, "-m", "reroll", *arguments],
+        capture_output=True,
+        text=True,
+        env={**environment, "COLUMNS": "100", **environ},
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["controller", "demo", "explain"])
+def test_each_command_has_help_with_an_example(command: str) -> None:
+    done = reroll(command, "--help")
+    assert done.returncode == 0
+    assert f"Example: reroll {command}" in done.stdout
+
+
+def test_the_commands_are_listed() -> None:
+    done = reroll("--help")
+    assert done.returncode == 0
+    for command in ("controller", "demo", "explain"):
+        assert command in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("explian", "x"), "explain"),
+        (("explain", "web"), "write KIND/NAME"),
+        (("explain", "pod/web"), "write KIND/NAME"),
+        (("controller", "--settle", "soon"), "'soon' is not a duration"),
+        (("controller", "--actors", "0"), "actors"),
+        (("controller", "--config", "/nowhere.yaml"), "/nowhere.yaml"),
+        (("controller", "--kubeconfig", "/nowhere"), "/nowhere"),
+        (("controller", "--namespace", "a", "--namespace-selector", "b"), "exclude each other"),
+    ],
+)
+def test_what_is_not_understood_is_said_in_a_line_and_exits_with_2(
+    arguments: tuple[str, ...], message: str
+) -> None:
+    done = reroll(*arguments, KUBECONFIG="/nowhere")
+    assert done.returncode == 2
+    assert message in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_setting_in_a_file_names_the_file_and_the_setting(tmp_path: Path) -> None:
+    file = tmp_path / "reroll.yaml"
+    file.write_text("setle: 1s\n")
+    done = reroll("controller", "--config", str(file))
+    assert done.returncode == 2
+    assert str(file) in done.stderr
+    assert "settle" in done.stderr
+
+
+def test_an_unreachable_server_is_said_and_exits_with_1(tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text(
+        "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],"
+        " clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}], users: [{name: u, user: {}}]}"
+    )
+    done = reroll("explain", "deployment/web", "--kubeconfig", str(file))
+    assert done.returncode == 1
+    assert "cannot reach http://127.0.0.1:1" in done.stderr
