@@ -21,7 +21,7 @@ help:
 	@echo "make cluster-up    start a real control plane to play with; prints its KUBECONFIG"
 	@echo "make cluster-down  stop it"
 	@echo "make bench         measure reroll on a real control plane"
-	@echo "make lock          renew requirements.lock"
+	@echo "make lock          renew requirements.lock and requirements-runtime.lock"
 	@echo "make clean         remove .venv, .tools and all caches of the project"
 	@echo
 	@echo 'Settings: PYTHON=python3.13 to choose a Python, ARGS="..." for test, demo and bench.'
@@ -54,6 +54,7 @@ bench: environment
 lock:
 	@scripts/set-up uv
 	@.tools/bin/uv pip compile --universal --generate-hashes --group dev pyproject.toml -o requirements.lock --python-version 3.11 -q
+	@.tools/bin/uv pip compile --universal --generate-hashes pyproject.toml -c requirements.lock -o requirements-runtime.lock --python-version 3.11 -q
 
 clean:
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
