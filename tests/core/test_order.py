@@ -63,6 +63,7 @@ def listed(stamp: float, version: int = 0) -> Change:
         pytest.param(
             listed(10.0, version=9), live(8, stamp=10.0), False, id="a listed version proves nothing"
         ),
+        pytest.param(listed(11.0, version=7), live(8, stamp=10.0), False, id="stamps against versions"),
         pytest.param(Change(), Change(), False, id="nothing known"),
     ],
 )

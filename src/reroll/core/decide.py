@@ -195,7 +195,8 @@ def _adopt(s: Situation, counting: Sequence[Consumed], notes: tuple[str, ...]) -
         if isinstance(state, ConfigRecord) and state.stamp:
             if s.pods is None:
                 ask = True
-            elif s.pods.count and s.pods.oldest <= state.stamp:
+            # Within the same second it can't be told; nearly always one apply made both, in this order.
+            elif s.pods.count and s.pods.oldest < state.stamp:
                 doubtful.append(c.config.short(w.id.namespace))
     if doubtful:
         notes += (

@@ -18,8 +18,8 @@ def is_later(a: Change, b: Change) -> bool:
     several etcds (``--etcd-servers-overrides``) the numbers say nothing of order; there, arrivals that
     contradict them by more than `CONTRADICTION` are believed.
 
-    Only `a` seen live: `b` was found in a list, with the resourceVersion that its object had then. Its change
-    is no later than that, so an `a` of a higher one came after it.
+    Only one seen live: the other was found in a list, with the resourceVersion that its object had then. Its
+    change is no later than that, so a live one of a higher version came after it.
 
     Otherwise: by the server's own times in managedFields, whole seconds; equal ones are a tie.
     """
@@ -30,6 +30,8 @@ def is_later(a: Change, b: Change) -> bool:
         return gap > 0
     if a.live and a.version > b.version > 0:
         return True
+    if b.live and b.version > a.version > 0:
+        return False
     if a.stamp and b.stamp:
         return a.stamp > b.stamp
     return False
