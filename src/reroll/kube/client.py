@@ -32,14 +32,15 @@ Observer = Callable[[str, str, float], None]
 """Called with (verb, HTTP code or exception name, seconds) for each try of each request."""
 
 _READ_BUFFER = 256 * 1024
-_DEAD_CONNECTION = 75.0  # seconds without a byte on a watch; bookmarks arrive about each minute
+_DEAD_CONNECTION = 75.0  # bookmarks arrive about each minute
 
 
 class Client:
     """An API server, as an async context manager.
 
-    `max_in_flight` bounds requests that wait for an answer; watches are not counted. Every method raises
-    a subclass of `ApiError`.
+    `max_in_flight` bounds requests that wait for an answer, which each has `timeout` seconds for; watches
+    are not counted, and are given up after `dead_connection` seconds without a byte. Every method raises a
+    subclass of `ApiError`.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Client:
         *,
         max_in_flight: int = 40,
         timeout: float = 30.0,
+        dead_connection: float = _DEAD_CONNECTION,
         field_manager: str = "reroll",
         user_agent: str = "reroll",
         observe: Observer | None = None,
@@ -55,9 +57,7 @@ class Client:
         self.config = config
         self.field_manager = field_manager
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(10.0, timeout))
-        self._stream_timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=10.0, sock_read=_DEAD_CONNECTION
-        )
+        self._stream_timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=dead_connection)
         self._slots = asyncio.Semaphore(max_in_flight)
         self._headers = {
             "Accept": "application/json",
@@ -225,42 +225,54 @@ class Client:
         """Open a watch. Yields an iterator over lists of whole lines, as they arrive.
 
         It ends when the server ends it, and raises `Unreachable` when the connection breaks or nothing,
-        not even a bookmark, arrives for 75 s.
+        not even a bookmark, arrives for `dead_connection` seconds.
         """
+        try:
+            async with await self._open_stream(path) as response:
+                yield _lines(response.content)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unreachable(error, self.config.server, f"WATCH {path.partition('?')[0]}") from error
+
+    async def _open_stream(self, path: str) -> aiohttp.ClientResponse:
+        """The answer to a watch, once it was accepted; 401 as in `request`."""
         renewed = False
         while True:
-            started = time.perf_counter()
-            code = "error"
             try:
-                authorized = await self._authorized(self._headers)
-                session = await self._connected()
-                async with session.get(
-                    self._url(path),
-                    headers=authorized,
-                    timeout=self._stream_timeout,
-                    allow_redirects=False,
-                    **self._tls_name(),
-                ) as response:
-                    code = str(response.status)
-                    self._observe("watch", code, time.perf_counter() - started)
-                    if response.status >= 300:
-                        raise error_from_response(
-                            response.status,
-                            await response.read(),
-                            retry_after=response.headers.get("Retry-After"),
-                            request=f"WATCH {path.partition('?')[0]}",
-                            secret="/secrets" in path,
-                        )
-                    yield _lines(response.content)
-                    return
+                return await self._open_stream_once(path)
             except Unauthorized:
                 if renewed or not await self.config.credentials.renew():
                     raise
                 renewed = True
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                if code == "error":
-                    self._observe("watch", type(error).__name__, time.perf_counter() - started)
-                raise _unreachable(error, self.config.server, f"WATCH {path.partition('?')[0]}") from error
+
+    async def _open_stream_once(self, path: str) -> aiohttp.ClientResponse:
+        started = time.perf_counter()
+        code = "error"
+        try:
+            authorized = await self._authorized(self._headers)
+            session = await self._connected()
+            response = await session.get(
+                self._url(path),
+                headers=authorized,
+                timeout=self._stream_timeout,
+                allow_redirects=False,
+                **self._tls_name(),
+            )
+            code = str(response.status)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            code = type(error).__name__
+            raise
+        finally:
+            self._observe("watch", code, time.perf_counter() - started)
+        if response.status < 300:
+            return response
+        async with response:
+            raise error_from_response(
+                response.status,
+                await response.read(),
+                retry_after=response.headers.get("Retry-After"),
+                request=f"WATCH {path.partition('?')[0]}",
+                secret="/secrets" in path,
+            )
 
     # --- the connection ----------------------------------------------------------------------------
 

@@ -127,6 +127,7 @@ _decode_status = msgspec.json.Decoder(Status).decode
 _PAGE_BYTES = 2_000_000  # aimed-at size of one list page, so that peak memory does not grow with object size
 _HEALTHY_AFTER = 120.0  # seconds of watching after which the backoff starts anew
 _SHORT_WATCH = 1.0
+_INCOMPLETE_LISTS = 3  # in a row; then it is pages from here on
 _SLICE = 0.01  # seconds of decoding before other tasks get their turn
 _INITIAL_END = "k8s.io/initial-events-end"
 
@@ -164,6 +165,9 @@ class Reflector(Generic[T]):
         self._streaming = True  # until the server says that it has no streaming lists
         self._resume = ""  # the resourceVersion to watch from; "": list first
         self._empty_watches = 0
+        self._incomplete_lists = 0
+        self._told = False  # the watch of this turn told something
+        self._watching_since = float("inf")
         self._turn: asyncio.Task[float] | None = None
         self._state: State = "starting"
         self._problem = ""
@@ -210,6 +214,7 @@ class Reflector(Generic[T]):
     async def _list_or_watch(self) -> float:
         """One turn: until the watch ends or fails. Returns the seconds to wait before the next."""
         started = time.monotonic()
+        self._told, self._watching_since = False, float("inf")
         try:
             if self._resume:
                 await self._watch()
@@ -222,12 +227,12 @@ class Reflector(Generic[T]):
         except Gone as error:
             log.info("version expired, listing again", detail=error.message, **self._where())
             self._resume = ""
-            delay = 0.0 if time.monotonic() - started > _SHORT_WATCH else self._backoff.next()
+            delay = 0.0 if self._worked() else self._backoff.next()
         except _NotOffered:
             self._streaming = False
             delay = 0.0
         except ApiError as error:
-            delay = self._failed(error, watched=time.monotonic() - started)
+            delay = self._failed(error)
         except msgspec.DecodeError as error:
             # The envelope of an event; an object that can't be read is passed over in _apply.
             log.warning("unreadable watch stream, starting it again", detail=str(error), **self._where())
@@ -239,13 +244,17 @@ class Reflector(Generic[T]):
     def _where(self) -> dict[str, str]:
         return {"resource": self.resource.plural, "namespace": self.namespace or "*"}
 
-    def _failed(self, error: ApiError, *, watched: float) -> float:
+    def _worked(self) -> bool:
+        """This turn's watch was a working one: to resume it at once can't be a tight loop without progress."""
+        return self._told or time.monotonic() - self._watching_since > _SHORT_WATCH
+
+    def _failed(self, error: ApiError) -> float:
         """Note a failure, and return how long to wait."""
         if error.too_large_version:
             # The server we reached is behind the one we read from: it will catch up, or a list will tell.
             self._resume = ""
         refused = isinstance(error, Forbidden | NotFound) or error.status == 401
-        if watched > _SHORT_WATCH and not refused:
+        if self._worked() and not refused and error.retry_after is None:
             # It was a working watch that broke: resume at once, as after an orderly end.
             self._set_state("unreachable" if error.status == 0 else self._state, error.message)
             return 0.05 + 0.2 * random.random()
@@ -264,6 +273,10 @@ class Reflector(Generic[T]):
         return self.resource.path(self.namespace or None, None, **self._selectors, **query)
 
     async def _streaming_list_and_watch(self) -> None:
+        if self._incomplete_lists >= _INCOMPLETE_LISTS:
+            # Something between swallows the bookmark that ends it, or the connection never holds so long.
+            log.warning("streaming lists do not come to an end, listing by pages", **self._where())
+            raise _NotOffered
         self._set_state("listing")
         path = self._path(
             watch=True,
@@ -306,6 +319,7 @@ class Reflector(Generic[T]):
         for key in [key for key in self._handler.known() if key not in seen]:
             self._handler.delete(*key, live=False)
         self._resume = version
+        self._incomplete_lists = 0
         self._relists += 1
         self._synced = True
         self._handler.synced()
@@ -323,12 +337,13 @@ class Reflector(Generic[T]):
 
     async def _consume(self, path: str, *, initial: bool) -> None:
         """Read one watch to its end."""
-        started = time.monotonic()
         seen: set[tuple[str, str]] | None = set() if initial else None
         events = 0
         async with self._client.stream(path) as batches:
-            if not initial:
-                self._set_state("watching")
+            if initial:
+                self._incomplete_lists += 1  # until its end is seen
+            else:
+                self._begin_watching()
             async for lines in batches:
                 self._last_heard = time.monotonic()
                 began = time.perf_counter()
@@ -342,7 +357,7 @@ class Reflector(Generic[T]):
                                 continue
                             self._finish_list(seen, meta.resource_version)
                             seen = None
-                            self._set_state("watching")
+                            self._begin_watching()
                         self._resume = meta.resource_version
                     elif event.type == "ERROR":
                         raise error_from_status(
@@ -360,23 +375,34 @@ class Reflector(Generic[T]):
                         # Versions of initial events are no points to resume at: they come in no order.
                         if seen is None:
                             self._resume = version
+                    self._told = self._told or seen is None
                     if time.perf_counter() - began > _SLICE:
                         await asyncio.sleep(0)
                         began = time.perf_counter()
+        if seen is not None:
+            raise ApiError("a streaming list ended before it was complete")
         if events:
             self._empty_watches = 0
-        elif time.monotonic() - started < _SHORT_WATCH:
+        elif not self._worked():
             self._empty_watches += 1
             if self._empty_watches >= 3:
                 self._empty_watches = 0
                 raise Gone("several watches in a row ended at once and empty")
             await asyncio.sleep(self._backoff.next())
 
+    def _begin_watching(self) -> None:
+        self._watching_since = time.monotonic()
+        self._set_state("watching")
+
     def _apply(self, raw: msgspec.Raw, *, live: bool, seen: set[tuple[str, str]] | None) -> str:
-        """Decode and hand over one object; returns its resourceVersion."""
+        """Decode and hand over one object; returns its resourceVersion.
+
+        One that can't be taken in, whatever the reason, is passed over: it must not stop all others.
+        """
         try:
             obj = self._decode(raw)
-        except (msgspec.DecodeError, ValueError) as error:
+            self._handler.upsert(obj, live=live)
+        except Exception as error:
             meta = _decode_meta(raw).metadata
             log.warning(
                 "an object can't be read and is passed over",
@@ -392,7 +418,6 @@ class Reflector(Generic[T]):
         found = obj.metadata
         if seen is not None:
             seen.add((found.namespace, found.name))
-        self._handler.upsert(obj, live=live)
         return found.resource_version
 
 
