@@ -152,8 +152,18 @@ class Store:
     # --- config objects ------------------------------------------------------------------------------
 
     def set_collection(self, kind: str, namespace: str, problem: str) -> None:
-        """A collection is complete (`problem` "") or why it can't be told. "" as namespace: all of them."""
+        """A collection is complete (`problem` "") or why it can't be told. "" as namespace: all of them.
+
+        Where it is complete at last, what is not in it is missing and no longer unknown: its consumers are
+        asked about, for no object arrives that would do so.
+        """
+        before = self._collections.get((kind, namespace), "")
         self._collections[kind, namespace] = problem
+        if before and not problem:
+            for config, consumers in self._consumers.items():
+                if config.kind == kind and namespace in ("", config.namespace):
+                    for workload in consumers:
+                        self.ask(workload, config)
 
     def put_config(
         self, kind: ConfigKind, meta: ObjectMeta, content: tuple[tuple[str, ...], bytes], *, live: bool
