@@ -27,8 +27,8 @@ from reroll.modes import rollout
 log = structlog.get_logger("reroll.controller")
 
 _CONFLICTS = 4  # answers of 409 in a row that are asked again at once; then the backoff takes over
-_TRUCE = 30.0  # seconds in which our annotation is written again at most _RESTORED times
-_RESTORED = 3
+_TRUCE = 30.0  # seconds in which our annotation is written at most _RECORDS times, without a rollout
+_RECORDS = 5
 
 
 class Reconciler:
@@ -59,7 +59,7 @@ class Reconciler:
         self._now = now
         self._pending_since: dict[WorkloadId, float] = {}
         self._unanswered: dict[WorkloadId, Decision] = {}
-        self._restored: dict[WorkloadId, tuple[float, ...]] = {}
+        self._recorded: dict[WorkloadId, tuple[float, ...]] = {}
 
     async def work(self) -> None:
         """One actor: until the queue is closed."""
@@ -121,6 +121,7 @@ class Reconciler:
             except Conflict:
                 self._metrics.failed("act", "Conflict")
                 await self._refresh(workload)
+                self._settle_unanswered(workload)
                 continue
             except NotFound:
                 self._forget(workload)
@@ -146,14 +147,16 @@ class Reconciler:
         workload = record.id
         if decision.kind is Kind.ADOPT and decision.applied is not None:
             self._store.adopted(workload, decision.applied)
+        earlier = self._unanswered.get(workload)
         self._store.writing(workload, decision.mark)
         self._unanswered[workload] = decision
         body = rollout.merge_patch(record, decision)
         try:
             answer = await self._client.patch(rollout.path(workload), body)
-        except (Conflict, NotFound):
-            del self._unanswered[workload]
-            self._store.writing(workload, None)
+        except ApiError as error:
+            if 400 <= error.status < 500:
+                # This one was surely not done. One before it, whose answer was lost, may have been.
+                self._restore_unanswered(workload, earlier)
             raise
         self._store.put_workload(decode_workload(answer), workload.kind, live=True)
         self._finished(workload, decision)
@@ -163,7 +166,7 @@ class Reconciler:
         self._unanswered.pop(workload, None)
         self._store.writing(workload, None)
         if decision.kind is Kind.RECORD:
-            self._restored[workload] = (*self._restored.get(workload, ())[1 - _RESTORED :], self._now())
+            self._recorded[workload] = (*self._recorded.get(workload, ())[1 - _RECORDS :], self._now())
         if decision.kind is Kind.ROLL:
             arrivals = [change.change.arrived for change in decision.changes if change.change.live]
             self._metrics.rolled(workload.kind, self._now() - min(arrivals) if arrivals else None)
@@ -178,6 +181,22 @@ class Reconciler:
             return
         if decision.mark is None or entry.record.mark == decision.mark:
             self._finished(entry.record.id, decision)
+
+    def _restore_unanswered(self, workload: WorkloadId, decision: Decision | None) -> None:
+        if decision is None:
+            self._unanswered.pop(workload, None)
+            self._store.writing(workload, None)
+        else:
+            self._unanswered[workload] = decision
+            self._store.writing(workload, decision.mark)
+
+    def _settle_unanswered(self, workload: WorkloadId) -> None:
+        """The workload was read anew after a conflict: a patch without an answer shows now, or never will,
+        for the server refuses it from here on."""
+        entry = self._store.workload(workload)
+        if entry is not None:
+            self._landed(entry)
+        self._restore_unanswered(workload, None)
 
     async def _refresh(self, workload: WorkloadId) -> None:
         """Read a workload that was changed in between. Raises ApiError."""
@@ -194,11 +213,12 @@ class Reconciler:
         return applied is not None and applied.key_id != self._store.key.id and await self._check_key()
 
     def _fought_over(self, entry: Entry) -> bool:
-        """Somebody removes our annotation again and again: slow down, don't fight. It is known here meanwhile,
-        so that nothing is missed."""
+        """Somebody rewrites or removes our annotation again and again (a GitOps tool, or a second installation
+        with another digest key): slow down, don't fight. The record is known here meanwhile, so that nothing
+        is missed."""
         now = self._now()
-        times = [t for t in self._restored.get(entry.record.id, ()) if now - t < _TRUCE]
-        return entry.record.unsaved and len(times) >= _RESTORED
+        times = [t for t in self._recorded.get(entry.record.id, ()) if now - t < _TRUCE]
+        return len(times) >= _RECORDS
 
     def _wait(self, workload: WorkloadId, decision: Decision) -> None:
         if decision.until is None:
@@ -216,7 +236,7 @@ class Reconciler:
     def _forget(self, workload: WorkloadId) -> None:
         self._rest(workload)
         self._unanswered.pop(workload, None)
-        self._restored.pop(workload, None)
+        self._recorded.pop(workload, None)
         self._store.writing(workload, None)
         self._reporter.forget(workload)
         self._queue.discard(workload)
