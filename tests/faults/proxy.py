@@ -316,6 +316,7 @@ class FaultProxy:
         self._listening: asyncio.Server | None = None
         self._http: web.Server | None = None
         self._watches: set[Exchange] = set()
+        self._held: set[Exchange] = set()
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -389,8 +390,10 @@ class FaultProxy:
             self._rules.remove(rule)
 
     def heal(self) -> None:
-        """Lift all rules."""
+        """Lift all rules; connections that a fault still holds break."""
         self._rules.clear()
+        for exchange in list(self._held):
+            exchange.abort()
 
     def requests(self, *verbs: str, resource: str = "", name: str = "") -> list[Seen]:
         """The requests seen so far, in order."""
@@ -418,6 +421,8 @@ class FaultProxy:
         fault = self._fault(seen, request.raw_path)
         if verb == "watch":
             self._watches.add(exchange)
+        if fault is not None:
+            self._held.add(exchange)
         try:
             return await (fault(exchange) if fault is not None else exchange.pass_on())
         except aiohttp.ClientError:
@@ -426,6 +431,7 @@ class FaultProxy:
             return exchange.abort()  # the one who asked did
         finally:
             self._watches.discard(exchange)
+            self._held.discard(exchange)
 
     def _fault(self, seen: Seen, url: str) -> Fault | None:
         for rule in self._rules:
