@@ -14,7 +14,7 @@ async def until_told(world: World, name: str, times: int) -> None:
 
     async def told() -> bool:
         events = await world.events("Rolled", name)
-        count = sum(event.get("series", {}).get("count", 1) for event in events)
+        count: int = sum(event.get("series", {}).get("count", 1) for event in events)
         assert count <= times, f"{name}: {count} Rolled Events for {times} rollouts"
         return count == times
 
