@@ -81,6 +81,28 @@ async def test_while_running(world: World, proxy: FaultProxy, loss: str) -> None
     assert await world.all_rollouts() == {"web": 2, "other": 1}
 
 
+async def test_changed_under_many_workloads(world: World, proxy: FaultProxy) -> None:
+    """Every actor finds out at once that the key was replaced; they agree, and nothing goes to and fro."""
+    names = [f"app-{number}" for number in range(30)]
+    await world.secret("db", {"password": "1"})
+    for name in names:
+        await world.workload(name, secrets=["db"])
+    first = await world.controller(proxy.url)
+    await world.until_adopted(*names)
+    await world.delete("secrets", KEY)
+    second = await world.controller(proxy.url)
+    await world.until_true(lambda: first.store.key.id == second.store.key.id, "both use the same key")
+    await until_recorded_with(world, second.store.key.id, *names)
+
+    await world.secret("db", {"password": "2"})
+    for name in names:
+        await world.until_rolled(name, 1)
+    await world.until_idle(first, second)
+    assert await world.all_rollouts() == dict.fromkeys(names, 1)
+    assert first.store.key.id == second.store.key.id
+    assert len(proxy.requests("get", resource="secrets", name=KEY)) < 12
+
+
 async def test_two_first_starts_agree(world: World, proxy: FaultProxy) -> None:
     await web_with_secret(world)
     controls = [world.begin(world.config(proxy.url)) for _ in range(3)]

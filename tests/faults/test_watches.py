@@ -119,7 +119,7 @@ async def test_watches_without_events(world: World, proxy: FaultProxy, fault: Fa
     before = len(proxy.requests("watch"))
     storm = proxy.add(fault, "watch", path="/configmaps.*&resourceVersion=")
     proxy.drop_watches()
-    await world.until_true(lambda: storm.hits >= 3, "it was tried again")
+    await world.until_true(lambda: storm.hits >= 2, "it was tried again")
     await world.config_map("app", {"A": "2"})
     proxy.remove(storm)
     await world.until_rolled("web", 1)

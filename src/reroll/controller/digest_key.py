@@ -33,7 +33,7 @@ class DigestKeySecret:
     def __init__(self, client: Client, namespace: str, name: str) -> None:
         self._client = client
         self.namespace, self.name = namespace, name
-        self._checked = float("-inf")
+        self._found: tuple[float, DigestKey] | None = None  # the last answer, and when it was asked for
         self._lock = asyncio.Lock()
 
     async def obtain(self) -> DigestKey:
@@ -53,19 +53,21 @@ class DigestKeySecret:
     async def check(self, current: DigestKey) -> DigestKey:
         """The key in force now: `current`, or another that took its place. A lost one is written again.
 
-        Asks the server at most once in 5 s. Raises ApiError.
+        Many who ask at once share a request, and all get the same answer. Raises ApiError.
         """
+        asked = time.monotonic()
         async with self._lock:
-            if time.monotonic() - self._checked < 5.0:
-                return current
+            if self._found is not None and self._found[0] >= asked:
+                return self._found[1]
+            began = time.monotonic()
             try:
                 found = await self.read()
             except NotFound:
                 found = await self._create(current.raw())
             except Forbidden:
                 found = current
-            self._checked = time.monotonic()
-            return current if found.id == current.id else found
+            self._found = began, found
+            return found
 
     async def read(self) -> DigestKey:
         """The key as it is on the server. Raises NotFound, Forbidden and other ApiErrors."""

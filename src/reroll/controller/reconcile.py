@@ -19,7 +19,7 @@ from reroll.controller.queue import Queue, QueueClosed
 from reroll.controller.report import Reporter
 from reroll.controller.store import Entry, Store, decode_workload
 from reroll.core.decide import Decision, Kind, Situation, decide
-from reroll.core.records import WorkloadId
+from reroll.core.records import Applied, WorkloadId
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, Conflict, NotFound
 from reroll.modes import rollout
@@ -27,6 +27,7 @@ from reroll.modes import rollout
 log = structlog.get_logger("reroll.controller")
 
 _CONFLICTS = 4  # answers of 409 in a row that are asked again at once; then the backoff takes over
+_FOREIGN_KEY = 5.0  # seconds for which a digest key is believed not to be in force
 _TRUCE = 30.0  # seconds in which our annotation is written at most _RECORDS times, without a rollout
 _RECORDS = 5
 
@@ -34,8 +35,8 @@ _RECORDS = 5
 class Reconciler:
     """Takes workloads from the queue and brings each to rest.
 
-    `check_key` says whether the digest key in force turned out to be another one; the store has then been
-    told, and Secrets are being read again.
+    `check_key` asks the server for the digest key in force. Where it is another one, the store has been told
+    when this returns (True), and Secrets are being read again.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Reconciler:
         self._pending_since: dict[WorkloadId, float] = {}
         self._unanswered: dict[WorkloadId, Decision] = {}
         self._recorded: dict[WorkloadId, tuple[float, ...]] = {}
+        self._foreign_keys: dict[str, float] = {}
 
     async def work(self) -> None:
         """One actor: until the queue is closed."""
@@ -111,7 +113,7 @@ class Reconciler:
             if decision.applied is None:
                 self._rest(workload)
                 return
-            if await self._other_key(entry):
+            if await self._other_key(entry, decision.applied):
                 return
             if decision.kind is Kind.RECORD and self._fought_over(entry):
                 self._ask_in(workload, _TRUCE)
@@ -207,10 +209,19 @@ class Reconciler:
             return
         self._store.put_workload(decode_workload(answer), workload.kind, live=True)
 
-    async def _other_key(self, entry: Entry) -> bool:
-        """Before Secrets are recorded anew because the key differs: is ours still the one in force?"""
-        applied = entry.record.applied
-        return applied is not None and applied.key_id != self._store.key.id and await self._check_key()
+    async def _other_key(self, entry: Entry, writing: Applied) -> bool:
+        """Before Secrets are recorded anew because the key differs: is ours still the one in force?
+
+        The server is asked once in a while for each key that turns up, for a thousand workloads have the same.
+        Where ours was replaced, by this question or meanwhile, what was to be written can't be compared.
+        """
+        recorded = entry.record.applied
+        if recorded is not None and recorded.key_id != self._store.key.id:
+            asked = self._foreign_keys.get(recorded.key_id, float("-inf"))
+            if time.monotonic() - asked > _FOREIGN_KEY:
+                await self._check_key()
+                self._foreign_keys[recorded.key_id] = time.monotonic()
+        return writing.key_id != self._store.key.id
 
     def _fought_over(self, entry: Entry) -> bool:
         """Somebody rewrites or removes our annotation again and again (a GitOps tool, or a second installation
