@@ -1,0 +1,92 @@
+"""Results as a table with goals and ratios, and as JSON. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.scenarios import Result
+
+# Of design.md, for the full sizes: a row's name begins so, and its value is to be at most this.
+GOALS: tuple[tuple[str, float], ...] = (
+    ("requests per change", 2),
+    ("an unrelated change", 0.25),
+    ("500 ConfigMaps changed", 3.0),
+    ("15 configs", 1),
+    ("changed and put back", 0),
+    ("killed", 0),
+    ("memory with 5,000", 80),
+    ("memory with 50,000", 100),
+    ("start of the controller", 2.5),
+)
+BARE = 1.3  # times the bare loop that the crowd may take
+
+
+def goal(row: str, bare: float | None) -> float | None:
+    """What reroll is to reach in this row, if there is a goal."""
+    if row.startswith("1 ConfigMap"):
+        return None if bare is None else bare * BARE
+    return next((value for start, value in GOALS if row.startswith(start)), None)
+
+
+def number(value: float | None, unit: str) -> str:
+    """A value as a person reads it."""
+    if value is None:
+        return "never"
+    if unit in ("", "rollouts"):
+        return f"{value:.0f}"
+    digits = 0 if value >= 100 or unit == "MB" else 1 if value >= 10 else 2
+    return f"{value:.{digits}f} {unit}"
+
+
+def ratio(mine: float | None, other: float | None) -> str:
+    """How many times the other's value is of mine."""
+    if mine is None or other is None or mine <= 0:
+        return ""
+    return f"{other / mine:.1f}x" if other / mine < 100 else f"{other / mine:.0f}x"
+
+
+def rows(results: Mapping[str, Sequence[Result]], bare: float | None) -> list[list[str]]:
+    """Header and rows: name, a column a contestant (reroll last), ratio, goal."""
+    names = [name for name in results if name != "reroll"] + ["reroll"]
+    mine = {r.row: r for r in results.get("reroll", ())}
+    first = names[0] if len(names) > 1 else None
+    header = ["", *names] + ([f"{first} / reroll"] if first else []) + ["goal"]
+    table = [header]
+    for row in dict.fromkeys(r.row for found in results.values() for r in found):
+        cells = [row]
+        for name in names:
+            found = next((r for r in results[name] if r.row == row), None)
+            cells.append(number(found.value, found.unit) if found else "")
+        own = mine.get(row)
+        if first:
+            other = next((r for r in results[first] if r.row == row), None)
+            cells.append(ratio(own.value if own else None, other.value if other else None))
+        limit = goal(row, bare)
+        met = limit is None or own is None or (own.value is not None and own.value <= limit)
+        cells.append(
+            "" if limit is None else f"{number(limit, own.unit if own else '')}{'' if met else ', missed'}"
+        )
+        table.append(cells)
+    return table
+
+
+def markdown(table: Sequence[Sequence[str]]) -> str:
+    """The table for a README."""
+    head, *body = table
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in body])
+
+
+def data(
+    results: Mapping[str, Sequence[Result]], bare: float | None, machine: dict[str, Any]
+) -> dict[str, Any]:
+    """Everything, for programs."""
+    return {
+        "machine": machine,
+        "bare_loop_seconds": bare,
+        "results": {
+            name: [{"row": r.row, "unit": r.unit, "value": r.value, "note": r.note} for r in found]
+            for name, found in results.items()
+        },
+    }
