@@ -132,6 +132,10 @@ class Controller:
     async def _read_everything(self, start: Start) -> None:
         """Get the digest key, start the watches, and wait until each collection was read or refused."""
         began = time.monotonic()
+        usual = gc.get_threshold()
+        gc.set_threshold(
+            200_000, 20, 100
+        )  # nearly all that is made now stays: looking for garbage is in vain
         await self._obtain_key()
         start(self.events.run(), "events")
         for reflector in self.reflectors:
@@ -140,8 +144,9 @@ class Controller:
             start(self._poll_namespace(namespace), f"namespace {namespace}")
         while not all(s.synced or s.state == "refused" for s in self.collections()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+        gc.set_threshold(*usual)
         gc.collect()
-        gc.freeze()  # what was read now stays for long: later collections need not walk it
+        gc.freeze()  # later collections need not walk what stays
         log.info("ready", seconds=round(time.monotonic() - began, 2), **self.store.counts())
 
     async def _obtain_key(self) -> None:
@@ -211,7 +216,9 @@ class Controller:
                 path = NAMESPACES.path(None, namespace)
                 self.store.put_namespace(_decode_namespace(await self.client.get(path)))
             except ApiError as error:
-                log.debug("annotations of the namespace are not read", namespace=namespace, problem=str(error))
+                log.debug(
+                    "annotations of the namespace are not read", namespace=namespace, problem=str(error)
+                )
             await asyncio.sleep(_NAMESPACE_POLL)
 
     # --- work ----------------------------------------------------------------------------------------

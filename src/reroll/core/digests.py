@@ -60,9 +60,12 @@ class DigestKey:
         return hmac.digest(self._key, message, "sha256")[:SIZE]
 
 
+_PUBLIC = b"reroll configmap value\0"
+
+
 def config_map_digest(value: bytes) -> bytes:
     """The digest of one key's value of a ConfigMap; the same wherever and by whomever it is computed."""
-    return hashlib.sha256(b"reroll configmap value\0" + value).digest()[:SIZE]
+    return hashlib.sha256(_PUBLIC + value).digest()[:SIZE]
 
 
 def config_map_digests(
@@ -78,7 +81,9 @@ def config_map_digests(
     for key, value in (binary_data or {}).items():
         values[key] = _decode(value)
     keys = tuple(sorted(values))
-    return keys, b"".join(config_map_digest(values[key]) for key in keys)
+    # Spelt out, for this runs for each key of each ConfigMap of a cluster at the start.
+    sha256 = hashlib.sha256
+    return keys, b"".join([sha256(_PUBLIC + values[key]).digest()[:SIZE] for key in keys])
 
 
 def secret_digests(

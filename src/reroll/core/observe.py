@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache
 
 import msgspec
 from msgspec import Struct
@@ -80,6 +81,7 @@ _decode_template = msgspec.json.Decoder(PodTemplate).decode
 _shared_keys: dict[tuple[str, ...], tuple[str, ...]] = {}
 
 
+@lru_cache(maxsize=4096)  # objects that were made together share their times
 def epoch(timestamp: str | None) -> float:
     """Seconds since the epoch of an API timestamp such as ``2026-11-23T02:39:30Z``; 0.0 for none or a bad one."""
     if not timestamp:
@@ -100,9 +102,11 @@ def last_change(meta: ObjectMeta, fields: tuple[bytes, ...], *, except_manager: 
     for entry in meta.managed_fields or ():
         if entry.subresource or not entry.time or (except_manager and entry.manager == except_manager):
             continue
-        raw = bytes(entry.fields_v1)
-        if any(field in raw for field in fields):
-            latest = max(latest, epoch(entry.time))
+        owned = bytes(entry.fields_v1)
+        for field in fields:
+            if field in owned:
+                latest = max(latest, epoch(entry.time))
+                break
     return latest or epoch(meta.creation_timestamp)
 
 

@@ -89,7 +89,8 @@ class Change(Struct, frozen=True, gc=False):
     arrived: float = 0.0
     """This process's time when a watch delivered it as it happened; 0: it was found in a list."""
     version: int = 0
-    """The resourceVersion it arrived with; 0 where not a number or found in a list."""
+    """The resourceVersion it arrived with; of what a list found, that of its object then: no earlier than the
+    change. 0 where not a number."""
 
     @property
     def live(self) -> bool:

@@ -1,8 +1,9 @@
 """Keeps a handler equal to a collection of objects on the server, after client-go's reflector.
 
-First sync by a streaming list (a watch with ``sendInitialEvents``) where the server offers it, else by a
-paged list; then a watch with bookmarks, resumed at the last resourceVersion. 410 in both its forms lists
-again. Objects are decoded straight into a small typed struct, handed over and dropped: the handler is the
+A list, then a watch with bookmarks, resumed at the last resourceVersion. 410 in both its forms lists again.
+The first list comes by pages, for then somebody waits: a real server takes more than twice as long to stream
+50,000 objects one by one. Every later list is streamed (a watch with ``sendInitialEvents``) where the server
+offers it, which costs the server least. Objects are decoded straight into a small typed struct, handed over and dropped: the handler is the
 only cache. What a relist finds is told to the handler as differences only, for the handler compares, and
 deletions that happened unseen are told by comparing names.
 
@@ -124,7 +125,9 @@ _decode_meta = msgspec.json.Decoder(_EventObject).decode
 _decode_page = msgspec.json.Decoder(_Page).decode
 _decode_status = msgspec.json.Decoder(Status).decode
 
-_PAGE_BYTES = 2_000_000  # aimed-at size of one list page, so that peak memory does not grow with object size
+_PAGE_BYTES = 4_000_000  # aimed-at size of one list page, so that peak memory does not grow with object size
+_PAGE_ITEMS = 2000
+_FIRST_PAGE_ITEMS = 20  # Secrets can be large, and the first page tells
 _HEALTHY_AFTER = 120.0  # seconds of watching after which the backoff starts anew
 _SHORT_WATCH = 1.0
 _INCOMPLETE_LISTS = 3  # in a row; then it is pages from here on
@@ -135,8 +138,8 @@ _INITIAL_END = "k8s.io/initial-events-end"
 class Reflector(Generic[T]):
     """Follows one resource, in one namespace (or all, with ``namespace=""``).
 
-    `object_type` is the msgspec struct that objects are decoded into. `on_state` is told of every change
-    of state, with the problem in words. `run` never returns and never raises but for cancellation.
+    `object_type` is the msgspec struct that objects are decoded into. `stream_first`: stream the first list
+    too. `on_state` is told of every change of state, with the problem in words. `run` never returns and never raises but for cancellation.
     """
 
     def __init__(
@@ -149,6 +152,7 @@ class Reflector(Generic[T]):
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        stream_first: bool = False,
         on_state: Callable[[Statistics], None] | None = None,
     ) -> None:
         self.resource = resource
@@ -162,6 +166,7 @@ class Reflector(Generic[T]):
         }
         self._on_state = on_state or (lambda statistics: None)
         self._backoff = Backoff(0.5, 15.0, jitter=0.5)
+        self._stream_first = stream_first
         self._streaming = True  # until the server says that it has no streaming lists
         self._resume = ""  # the resourceVersion to watch from; "": list first
         self._empty_watches = 0
@@ -175,7 +180,7 @@ class Reflector(Generic[T]):
         self._restarts = 0
         self._relists = -1  # the first list is not a relist
         self._last_heard = 0.0
-        self._page_limit = 50
+        self._page_limit = _FIRST_PAGE_ITEMS
 
     def statistics(self) -> Statistics:
         return Statistics(
@@ -218,7 +223,7 @@ class Reflector(Generic[T]):
         try:
             if self._resume:
                 await self._watch()
-            elif self._streaming:
+            elif self._streaming and (self._stream_first or self._relists >= 0):
                 await self._streaming_list_and_watch()
             else:
                 await self._paged_list()
@@ -294,30 +299,43 @@ class Reflector(Generic[T]):
             raise _NotOffered from error
 
     async def _paged_list(self) -> None:
+        """List by pages, one of them on its way while the one before is taken in."""
         self._set_state("listing")
-        seen: set[tuple[str, str]] = set()
-        token: str | None = None
-        while True:
-            path = self._path(limit=self._page_limit, **{"continue": token})
-            body = await self._client.list_page(path)
-            page = _decode_page(body)
-            self._last_heard = time.monotonic()
-            items = page.items or []
-            began = time.perf_counter()
-            for raw in items:
-                self._apply(raw, live=False, seen=seen)
-                if time.perf_counter() - began > _SLICE:
-                    await asyncio.sleep(0)
-                    began = time.perf_counter()
-            token = page.metadata.continue_
-            if not token:
-                break
-            self._page_limit = max(10, min(500, _PAGE_BYTES * len(items) // len(body)))
-        self._finish_list(seen, page.metadata.resource_version)
+        # Before the first sync nothing can have vanished unseen.
+        seen: set[tuple[str, str]] | None = set() if any(True for _ in self._handler.known()) else None
+        coming: asyncio.Task[bytes] | None = asyncio.create_task(self._page(None))
+        version = ""
+        try:
+            while coming is not None:
+                body = await coming
+                page = _decode_page(body)
+                self._last_heard = time.monotonic()
+                version = page.metadata.resource_version
+                items = page.items or []
+                if items:
+                    self._page_limit = max(10, min(_PAGE_ITEMS, _PAGE_BYTES * len(items) // len(body)))
+                token = page.metadata.continue_
+                coming = asyncio.create_task(self._page(token)) if token else None
+                began = time.perf_counter()
+                for raw in items:
+                    self._apply(raw, live=False, seen=seen)
+                    if time.perf_counter() - began > _SLICE:
+                        await asyncio.sleep(0)
+                        began = time.perf_counter()
+        finally:
+            if coming is not None:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+        self._finish_list(seen, version)
 
-    def _finish_list(self, seen: set[tuple[str, str]], version: str) -> None:
-        for key in [key for key in self._handler.known() if key not in seen]:
-            self._handler.delete(*key, live=False)
+    async def _page(self, token: str | None) -> bytes:
+        return await self._client.list_page(self._path(limit=self._page_limit, **{"continue": token}))
+
+    def _finish_list(self, seen: set[tuple[str, str]] | None, version: str) -> None:
+        """`seen`: what the list held; None if nothing can have vanished."""
+        if seen is not None:
+            for key in [key for key in self._handler.known() if key not in seen]:
+                self._handler.delete(*key, live=False)
         self._resume = version
         self._incomplete_lists = 0
         self._relists += 1
