@@ -71,5 +71,12 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_variables_that_set_nothing_are_told_with_the_one_that_was_meant() -> None:
-    environ = {"REROLL_SETLE": "1s", "REROLL_SERVICE_HOST": "10.0.0.1", "REROLL_PORT": "x", "REROLL_CONFIG": "f"}
-    assert unknown_variables({**environ, "REROLL_LISTEN": "", "PATH": ""}) == {"REROLL_SETLE": "REROLL_SETTLE"}
+    environ = {
+        "REROLL_SETLE": "1s",
+        "REROLL_SERVICE_HOST": "10.0.0.1",
+        "REROLL_PORT": "x",
+        "REROLL_CONFIG": "f",
+    }
+    assert unknown_variables({**environ, "REROLL_LISTEN": "", "PATH": ""}) == {
+        "REROLL_SETLE": "REROLL_SETTLE"
+    }

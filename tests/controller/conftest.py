@@ -266,7 +266,13 @@ class Stage:
     @asynccontextmanager
     async def controller(self, **settings: Any) -> AsyncIterator[Controller]:
         """A controller of this namespace, in this process; gives it when it works."""
-        values = {"settle": 0.2, "settle_max": 2.0, "listen": "", "namespaces": (self.namespace,)} | settings
+        values: dict[str, Any] = {
+            "settle": 0.2,
+            "settle_max": 2.0,
+            "listen": "",
+            "namespaces": (self.namespace,),
+            **settings,
+        }
         control = Controller(
             load_config(kubeconfig=str(self.kubeconfig)), Settings(key_namespace=self.namespace, **values)
         )
