@@ -223,7 +223,7 @@ class Stage:
         async def current() -> bool:
             found = await self.get("Deployment", name)
             marks = found["metadata"].get("annotations", {})
-            return str(number) == marks.get("deployment.kubernetes.io/revision")
+            return bool(str(number) == marks.get("deployment.kubernetes.io/revision"))
 
         await self.until(current, f"{name} has no revision {number}")
 
