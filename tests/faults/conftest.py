@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+
 from tests.conftest import Cluster
 from tests.faults.proxy import FaultProxy
 from tests.faults.world import World

@@ -12,7 +12,7 @@ import random
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -117,12 +117,34 @@ class Exchange:
         await response.write(body[:size])
         return self.abort()
 
-    def _upstream(self) -> Any:
+    @asynccontextmanager
+    async def _upstream(self) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The real server's answer. Left before its end, its connection is cut at once: a TLS connection that
+        is closed in order outlives the event loop of a short test."""
         headers = {k: v for k, v in self._request.headers.items() if k.lower() not in _NOT_PASSED_ON}
         url = URL(self._proxy.upstream + self._request.raw_path, encoded=True)
-        return self._proxy.session.request(
-            self._request.method, url, data=self.seen.body or None, headers=headers
+        opening = asyncio.ensure_future(
+            self._proxy.session.request(
+                self._request.method, url, data=self.seen.body or None, headers=headers
+            )
         )
+        self._proxy.wait_for(opening)
+        try:
+            response = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(lambda done: None if done.exception() else _cut(done.result()))
+            raise
+        try:
+            yield response
+        finally:
+            if not response.content.at_eof():
+                _cut(response)
+
+
+def _cut(response: aiohttp.ClientResponse) -> None:
+    if response.connection is not None and response.connection.transport is not None:
+        response.connection.transport.abort()
+    response.close()
 
 
 # --- faults --------------------------------------------------------------------------------------------
@@ -315,6 +337,7 @@ class FaultProxy:
         self._port = 0
         self._listening: asyncio.Server | None = None
         self._http: web.Server | None = None
+        self._unfinished: set[asyncio.Future[Any]] = set()
         self._watches: set[Exchange] = set()
         self._held: set[Exchange] = set()
         self._session: aiohttp.ClientSession | None = None
@@ -342,7 +365,8 @@ class FaultProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-        await self.session.close()
+        await asyncio.gather(*self._unfinished, return_exceptions=True)
+        await close_session(self.session)
 
     async def open(self) -> None:
         """Listen, on the same port as before."""
@@ -362,6 +386,11 @@ class FaultProxy:
                 connection.transport.abort()
         await self._http.shutdown(1.0)
         self._listening = self._http = None
+
+    def wait_for(self, work: asyncio.Future[Any]) -> None:
+        """Have the end of the proxy wait for this."""
+        self._unfinished.add(work)
+        work.add_done_callback(self._unfinished.discard)
 
     def drop_watches(self) -> None:
         """Break the connection of every watch of this moment."""
@@ -406,6 +435,9 @@ class FaultProxy:
         ]
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self.wait_for(task)
         path, _, query = request.raw_path.partition("?")
         parameters = dict(parse_qsl(query, keep_blank_values=True))
         place = _PATH.match(path)
@@ -439,6 +471,13 @@ class FaultProxy:
                 rule.hits += 1
                 return rule.fault
         return None
+
+
+async def close_session(session: aiohttp.ClientSession) -> None:
+    """Close it, and give its TLS connections the turns of the event loop that they need to be gone."""
+    await session.close()
+    for _ in range(4):
+        await asyncio.sleep(0)
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:

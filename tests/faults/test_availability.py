@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from tests.faults.proxy import UNAUTHORIZED, Answer, Delay, Exchange, Fault, FaultProxy, Reset, Silence
-from tests.faults.world import World
 
 from reroll.app import Controller
 from reroll.kube.auth import TokenFile, UserCredentials
 from reroll.kube.config import ClusterConfig
+from tests.faults.proxy import UNAUTHORIZED, Answer, Delay, Exchange, Fault, FaultProxy, Reset, Silence
+from tests.faults.world import World
 
 
 def problems(control: Controller) -> list[str]:

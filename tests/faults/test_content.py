@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.faults.proxy import FaultProxy
 from tests.faults.world import APPLIED, World
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 import pytest
+
 from tests.faults.proxy import FORBIDDEN, FaultProxy
 from tests.faults.world import World
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from tests.faults.proxy import Answer, Cut, Fault, FaultProxy, Meanwhile, Reset, Rule, Seen, Silence
 from tests.faults.world import World
 

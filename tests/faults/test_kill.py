@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
 from tests.faults.proxy import FaultProxy
 from tests.faults.world import World
 

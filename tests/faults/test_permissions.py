@@ -6,10 +6,10 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.faults.proxy import FORBIDDEN, FaultProxy
-from tests.faults.world import World
 
 from reroll.app import Controller
+from tests.faults.proxy import FORBIDDEN, FaultProxy
+from tests.faults.world import World
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import json
 
 import pytest
 from prometheus_client import generate_latest
+
 from tests.faults.proxy import Answer, FaultProxy
 from tests.faults.world import World
 

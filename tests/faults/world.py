@@ -10,12 +10,13 @@ from types import TracebackType
 from typing import Any
 
 import aiohttp
-from tests.conftest import Cluster
 
 from reroll.app import Controller
 from reroll.kube.auth import Fixed, UserCredentials
 from reroll.kube.config import ClusterConfig
 from reroll.settings import Settings
+from tests.conftest import Cluster
+from tests.faults.proxy import close_session
 
 PATIENCE = 40.0
 """Seconds after which a test gives up waiting: a bound against a test that hangs, not a measurement."""
@@ -53,7 +54,7 @@ class World:
                     await task
         finally:
             assert self._session is not None
-            await self._session.close()
+            await close_session(self._session)
 
     # --- the API -----------------------------------------------------------------------------------
 
