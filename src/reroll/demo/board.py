@@ -127,10 +127,10 @@ def describe_pods(view: WorkloadView) -> str:
 
 
 def brief(reason: str) -> str:
-    """A reason that names many objects, with the first two of them."""
+    """A reason that names many objects, with the first of them."""
     parts = reason.split("; ")
     many = [part for part in parts if " changed (" in part]
     if len(many) <= 3:
         return reason
     rest = [part for part in parts if part not in many]
-    return "; ".join([*many[:2], f"and {len(many) - 2} more", *rest])
+    return "; ".join([many[0], f"and {len(many) - 1} more", *rest])

@@ -71,7 +71,10 @@ def _kept(result: DemoResult, options: Options) -> Iterator[tuple[str, str]]:
     patch = """-p '{"data":{"SEARCH":"off"}}'"""
     yield f"kubectl{flags} {where} patch configmap/features --type merge {patch}", "web reads all of it"
     yield f"kubectl{flags} {where} get events", "why it was rolled"
-    yield f"reroll explain deployment/web {where}{flags}", "what it consumes"
+    yield (
+        f"reroll explain deployment/web {where} --key-namespace {result.namespace}{flags}",
+        "what it consumes",
+    )
     yield f"kubectl{flags} delete namespace {result.namespace}", "when done"
     if options.own_cluster:
         yield "make cluster-down", "stop the dev cluster"

@@ -1,4 +1,7 @@
-"""The demo as a picture, `--record FILE.svg`: the story of each step, from a real run."""
+"""The demo as a picture, `--record FILE.svg`: the story of each step, from a real run.
+
+docs/demo.svg is recorded so: `reroll demo --record docs/demo.svg`.
+"""
 
 from __future__ import annotations
 
