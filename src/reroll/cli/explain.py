@@ -42,7 +42,7 @@ def explain(
     cross_namespace
         Explain as for a controller that runs with `--cross-namespace`.
     key_namespace
-        Namespace of the Secret that holds the digest key. Default: `reroll`, then the context's.
+        Namespace of the Secret that holds the digest key. Default: `reroll`, then the context's, then the workload's.
     key_secret
         Name of that Secret.
     exit_code
@@ -66,10 +66,16 @@ def explain(
     kind_word, slash, name = workload.partition("/")
     kind = find_kind(kind_word)
     if not slash or not name or kind is None:
-        raise Failure(f"{workload!r} is no workload: write KIND/NAME, such as deployment/web, sts/db or ds/agent", 2)
+        raise Failure(
+            f"{workload!r} is no workload: write KIND/NAME, such as deployment/web, sts/db or ds/agent", 2
+        )
     cluster = load_config(kubeconfig=kubeconfig, context=context)
     where = WorkloadId(kind.kind, namespace or cluster.namespace, name)
-    places = [key_namespace] if key_namespace else list(dict.fromkeys(["reroll", cluster.namespace]))
+    places = (
+        [key_namespace]
+        if key_namespace
+        else list(dict.fromkeys(["reroll", cluster.namespace, where.namespace]))
+    )
 
     async def ask() -> Explanation:
         async with Client(cluster) as client:

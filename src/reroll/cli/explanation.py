@@ -79,7 +79,9 @@ def _config(c: ConfigExplanation) -> list[RenderableType]:
         sees = _SEES.get(place.sees, "")
         optional = ", optional" if place.optional else ""
         parts.append(Text(f"    {place.where} ({keys}{optional})" + (f": {sees}" if sees else "")))
-    rows = [(key.key, key.applied or "-", key.current or "-", "" if key.same else "differs") for key in c.keys]
+    rows = [
+        (key.key, key.applied or "-", key.current or "-", "" if key.same else "differs") for key in c.keys
+    ]
     if rows:
         parts.append(_table([("key", "rolled for", "current", ""), *rows], indent=4))
     return parts

@@ -8,6 +8,7 @@ from cyclopts import App
 
 from reroll import __version__
 from reroll.cli.controller import controller
+from reroll.cli.demo import demo
 from reroll.cli.explain import explain
 
 HELP = """Makes Kubernetes workloads follow their ConfigMaps and Secrets: automatically, exactly once, safely,
@@ -17,9 +18,8 @@ See it work: `reroll demo`.
 """
 
 app = App(name="reroll", help=HELP, help_format="markdown", version=__version__, version_flags=["--version"])
-for _command in (controller, explain):
+for _command in (controller, demo, explain):
     app.command(_command)
-app.command("reroll.cli.demo:demo", name="demo")
 app.register_install_completion_command(name="--install-completion")
 
 

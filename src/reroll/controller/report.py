@@ -5,6 +5,8 @@ No value of a Secret can get here: decisions hold names, keys and digests only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
 
 from reroll.controller.store import Entry
@@ -16,6 +18,8 @@ from reroll.kube.errors import ApiError
 from reroll.kube.events import EventRecorder, ObjectReference
 
 log = structlog.get_logger("reroll.controller")
+
+_SHOWN = 5  # objects named one by one; an Event's note holds 1 kB
 
 
 class Reporter:
@@ -57,7 +61,7 @@ class Reporter:
             )
             return
         home = workload.namespace
-        note = "; ".join([*(describe(change, home) for change in decision.changes), *decision.notes])
+        note = "; ".join([describe(decision.changes, home), *decision.notes])
         log.info("rolled", workload=str(workload), reason=note)
         self._events.record(
             reference(entry), type="Normal", reason="Rolled", action="Roll", note=f"rolled: {note}"
@@ -100,13 +104,29 @@ def reference(entry: Entry) -> ObjectReference:
     )
 
 
-def describe(change: ConfigChange, home: str) -> str:
-    """A change with the places that consume it, such as
-    ``configmap/app changed (PORT): container web: env PORT``."""
-    places = [ref.where for ref in change.references]
-    if change.keys is not None:
-        wanted = set(change.keys)
-        places = [ref.where for ref in change.references if ref.keys is None or wanted & set(ref.keys)]
-    places = list(dict.fromkeys(places))
-    shown = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
-    return f"{change.describe(home)}" + (f": {shown}" if shown else "")
+def describe(changes: Sequence[ConfigChange], home: str) -> str:
+    """Changes with the places that consume them, such as
+    ``configmap/app changed (PORT): container web: env PORT``. Objects read at the same place stand together.
+    """
+    together: dict[str, list[str]] = {}
+    for change in changes:
+        together.setdefault(_places(change), []).append(change.describe(home))
+    parts = []
+    for places, words in together.items():
+        shown = ", ".join(words[:_SHOWN]) + (
+            f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+        )
+        parts.append(f"{shown}: {places}" if places else shown)
+    return "; ".join(parts)
+
+
+def _places(change: ConfigChange) -> str:
+    wanted = None if change.keys is None else set(change.keys)
+    places = list(
+        dict.fromkeys(
+            ref.where
+            for ref in change.references
+            if wanted is None or ref.keys is None or wanted & set(ref.keys)
+        )
+    )
+    return ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")

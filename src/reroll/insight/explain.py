@@ -191,7 +191,9 @@ async def _key(
             return key
         found = found or key
     if found is None:
-        notes.append(f"the digest key can't be read, so Secrets are not compared: {'; '.join(problems)}")
+        notes.append(
+            f"the digest key can't be read, so Secrets are not compared: {'; '.join(dict.fromkeys(problems))}"
+        )
     return found
 
 
@@ -251,7 +253,9 @@ def _explanation(s: Situation, decision: Decision, notes: Sequence[str], *, key_
     counting, _ = followed(s.consumed, s.states, home)
     before = w.applied or Applied(template=w.template_hash, key_id=s.key_id, configs={})
     rekeyed = before.key_id != s.key_id
-    compared = {c.config: compare(c, s.states[c.config], before, home=home, rekeyed=rekeyed) for c in counting}
+    compared = {
+        c.config: compare(c, s.states[c.config], before, home=home, rekeyed=rekeyed) for c in counting
+    }
     stale = {change.config for change in decision.changes}
     configs = [_config(c, s, compared.get(c.config), c.config in stale) for c in s.consumed]
     configs += _not_followed(s)
@@ -317,7 +321,9 @@ def _not_followed(s: Situation) -> Iterable[ConfigExplanation]:
             exists=None,
             followed=False,
             stale=False,
-            note="the policy does not follow it" if helped else "a restart does not help: it is read elsewhere",
+            note="the policy does not follow it"
+            if helped
+            else "a restart does not help: it is read elsewhere",
             changed=None,
             keys=(),
             places=tuple(_place(ref) for ref in refs),
@@ -330,7 +336,9 @@ def _place(ref: Reference) -> Place:
 
 def _settings(policy: Policy) -> Iterable[Setting]:
     values = {
-        "auto": ",".join(k for k, on in (("configmaps", policy.configmaps), ("secrets", policy.secrets)) if on)
+        "auto": ",".join(
+            k for k, on in (("configmaps", policy.configmaps), ("secrets", policy.secrets)) if on
+        )
         or "false",
         "follow": ", ".join(str(item) for item in policy.follow) or "-",
         "ignore": ", ".join(str(item) for item in policy.ignore) or "-",
@@ -340,7 +348,9 @@ def _settings(policy: Policy) -> Iterable[Setting]:
     }
     for name, value in values.items():
         origins = ("configmaps", "secrets") if name == "auto" else (name,)
-        yield Setting(name, value, ", ".join(dict.fromkeys(policy.origins.get(o, "default") for o in origins)))
+        yield Setting(
+            name, value, ", ".join(dict.fromkeys(policy.origins.get(o, "default") for o in origins))
+        )
 
 
 def _time(stamp: float) -> str:

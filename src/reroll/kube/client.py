@@ -329,6 +329,8 @@ def _unreachable(error: BaseException, server: str, request: str) -> Unreachable
         detail = f"its certificate is not trusted ({error.certificate_error})"
     elif isinstance(error, TimeoutError):
         detail = "no answer in time"
+    elif isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
+        detail = "the connection broke off"
     else:
         detail = str(error) or type(error).__name__
     return Unreachable(f"cannot reach {server}: {detail}", reason=type(error).__name__, request=request)

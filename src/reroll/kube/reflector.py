@@ -3,9 +3,11 @@
 A list, then a watch with bookmarks, resumed at the last resourceVersion. 410 in both its forms lists again.
 The first list comes by pages, for then somebody waits: a real server takes more than twice as long to stream
 50,000 objects one by one. Every later list is streamed (a watch with ``sendInitialEvents``) where the server
-offers it, which costs the server least. Objects are decoded straight into a small typed struct, handed over and dropped: the handler is the
-only cache. What a relist finds is told to the handler as differences only, for the handler compares, and
-deletions that happened unseen are told by comparing names.
+offers it, which costs the server least.
+
+Objects are decoded straight into a small typed struct, handed over and dropped: the handler is the only cache.
+What a relist finds is told to the handler as differences only, for the handler compares, and deletions that
+happened unseen are told by comparing names.
 
 Sources: k8s.io/client-go tools/cache/reflector.go; KEP-3157 (watch-list); KEP-956 (bookmarks);
 kubernetes #104171 and #137089 (a stale version can be answered with an empty 200 stream).
@@ -139,7 +141,8 @@ class Reflector(Generic[T]):
     """Follows one resource, in one namespace (or all, with ``namespace=""``).
 
     `object_type` is the msgspec struct that objects are decoded into. `stream_first`: stream the first list
-    too. `on_state` is told of every change of state, with the problem in words. `run` never returns and never raises but for cancellation.
+    too. `on_state` is told of every change of state, with the problem in words. `run` never returns and never
+    raises but for cancellation.
     """
 
     def __init__(
