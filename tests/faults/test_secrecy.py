@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from prometheus_client import generate_latest
 
+from reroll.logs import set_up
 from tests.faults.proxy import Answer, FaultProxy
 from tests.faults.world import World
 
@@ -24,14 +28,22 @@ def forms(value: str) -> list[str]:
     return [value, value.encode().hex(), *encoded]
 
 
-async def test_values_are_nowhere(
-    world: World, proxy: FaultProxy, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """All that is logged, as JSON lines, down to debug."""
+    before = structlog.get_config()
+    stream = io.StringIO()
+    set_up("debug", "json", stream)
+    yield stream
+    structlog.configure(**before)
+
+
+async def test_values_are_nowhere(world: World, proxy: FaultProxy, log: io.StringIO) -> None:
     await world.secret("db", {"password": OLD})
     await world.secret("other", {"p": OLD})
     await world.workload("web", secrets=["db"])
     await world.workload("file", secrets=["db", "other"])
-    control = await world.controller(proxy.url, log_level="debug")
+    control = await world.controller(proxy.url)
     await world.until_adopted("web", "file")
     await world.secret("db", {"password": NEW})
     await world.until_rolled("web", 1)
@@ -53,12 +65,11 @@ async def test_values_are_nowhere(
     await world.until(told, "Events were sent")
     # What the test wrote itself went past the proxy.
     sent = [seen.body.decode("utf-8", "replace") for seen in proxy.seen]
-    captured = capsys.readouterr()
     places = {
         "requests": "\n".join(sent) + "\n".join(seen.path + str(seen.query) for seen in proxy.seen),
         "workloads": json.dumps(await world.get("daemonsets")),
         "events": json.dumps(await world.get("events")),
-        "logs": captured.out + captured.err,
+        "logs": log.getvalue(),
         "metrics": generate_latest(control.metrics.registry).decode(),
         "health": repr([*control.ready_checks(), *control.collections()]),
         "store": repr([control.store.state(c.config) for e in control.store.entries() for c in e.consumed])
