@@ -18,9 +18,10 @@ import msgspec
 from bench.contestants import Contestant, running
 from bench.stage import DEPLOYMENTS, Stage
 from reroll.kube.config import load_config
+from reroll.settings import Settings
 
 CROWD = "bench-crowd"
-IN_FLIGHT = 20  # as many as reroll has actors
+IN_FLIGHT = Settings().actors
 
 
 @dataclass(frozen=True)

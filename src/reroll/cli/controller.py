@@ -60,7 +60,7 @@ def controller(
     reloader_annotations
         Understand the annotations of stakater/Reloader. Default: yes.
     actors
-        Workloads acted on at once. Default 20.
+        Workloads acted on at once. Default 8.
     max_in_flight
         Requests waiting for an answer at once. Default 40.
     field_manager
