@@ -357,7 +357,9 @@ class TestAdopt:
         """Pods older than the last change may run something else: said, never acted on."""
 
         @pytest.mark.parametrize(
-            ("oldest", "doubtful"), [(49.0, True), (50.0, False), (51.0, False)], ids=["older", "tie", "newer"]
+            ("oldest", "doubtful"),
+            [(49.0, True), (50.0, False), (51.0, False)],
+            ids=["older", "tie", "newer"],
         )
         def test_their_age(self, oldest: float, doubtful: bool) -> None:
             world = World(uses("app", "PORT"))
