@@ -58,7 +58,7 @@ class Cluster:
         if self.audit_log is None:
             pytest.skip("counts requests by the audit log, and the cluster of the environment shows none")
         events = [json.loads(line) for line in self.audit_log.read_text().splitlines()]
-        return [event for event in events if event["user"]["username"] == user]
+        return [event for event in events if event["user"].get("username") == user]
 
 
 class Kubectl(Protocol):
