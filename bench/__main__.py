@@ -7,30 +7,48 @@ import asyncio
 import json
 import os
 import platform
+import statistics
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench.contestants import ROOT, peer, reroll
-from bench.scenarios import IN_FLIGHT, QUICK, SCENARIOS, Result, Size, bare_loop
-from bench.stage import stage
-from bench.table import data, markdown, number, rows
+from bench.contestants import ROOT, Contestant, peer, reroll
+from bench.result import Result, pooled
+from bench.scenarios import IN_FLIGHT, QUICK, SCENARIOS, Scenario, Size
+from bench.stage import Stage, stage
+from bench.table import against_bare, data, markdown, number, rows
+
+console = Console(stderr=True, highlight=False)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument(
-        "--peer", action="append", default=[], metavar="NAME=PATH", help="measure this one too"
+    """Run the command line; 1 if a scenario broke, and 0 also where a goal is missed."""
+    parser = argparse.ArgumentParser(
+        prog="bench",
+        description=__doc__,
+        epilog="example: python -m bench --peer reloader=/path/to/reloader --only crowd; bench/README.md tells more",
     )
-    parser.add_argument("--only", action="append", choices=SCENARIOS, help="only this scenario")
+    parser.add_argument(
+        "--peer", action="append", default=[], metavar="NAME=PATH", help="measure this controller too"
+    )
+    parser.add_argument(
+        "--only", action="append", choices=SCENARIOS, metavar="NAME", help="only this scenario; see --list"
+    )
+    parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     parser.add_argument("--quick", action="store_true", help="small sizes, to try the bench itself")
-    parser.add_argument("--json", type=Path, help="where to write the numbers")
-    parser.add_argument("--markdown", action="store_true", help="print the table for a README")
+    parser.add_argument("--kubeconfig", type=Path, help="use this cluster, not a fresh one of our own")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     options = parser.parse_args()
+    if options.list:
+        for name, scenario in SCENARIOS.items():
+            print(f"{name:8} {scenario.about}")
+        return 0
     try:
         contestants = [*(peer(text) for text in options.peer), reroll()]
     except ValueError as error:
@@ -38,33 +56,27 @@ def main() -> int:
     return asyncio.run(measure(options, contestants))
 
 
-async def measure(options: argparse.Namespace, contestants: list[Any]) -> int:
-    console = Console(stderr=True)
+async def measure(options: argparse.Namespace, contestants: list[Contestant]) -> int:
+    """Run the chosen scenarios and print and write what they found."""
     size = QUICK if options.quick else Size()
-    chosen = options.only or list(SCENARIOS)
     results: dict[str, list[Result]] = {c.name: [] for c in contestants}
-    bare: float | None = None
-    broken = 0
-    async with stage() as found:
-        for name in chosen:
-            if name == "crowd":
-                bare = await bare_loop(found, size)
-                console.print(f"crowd: the bare loop with {IN_FLIGHT} in flight took {bare:.2f} s")
-            for contestant in contestants:
-                try:
-                    new = await SCENARIOS[name](found, contestant, size)
-                except Exception as error:
-                    console.print(f"[red]{name}: {contestant.name}: broke: {error!r}")
-                    broken += 1
-                    continue
-                results[contestant.name] += new
-                for result in new:
-                    value = number(result.value, result.unit)
-                    console.print(
-                        f"{name}: {contestant.name}: {result.row}: {value}  {result.note}", soft_wrap=True
-                    )
+    bare: dict[str, float] = {}
     about = machine()
-    table = rows(results, bare)
+    broken = 0
+    for name in options.only or SCENARIOS:
+        try:
+            async with stage(options.kubeconfig) as found:
+                about["kubernetes"] = await version(found)
+                new, loops, broke = await play(name, SCENARIOS[name], found, contestants, size)
+        except Exception as error:
+            console.print(f"{name}: [red]broke[/]: {error!r}")
+            broken += 1
+            continue
+        broken += broke
+        bare |= loops
+        for contestant in contestants:
+            results[contestant.name] += against_bare(new[contestant.name], loops)
+    table = rows(results)
     path = options.json or ROOT / "bench" / "results" / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data(results, bare, about), indent=2) + "\n")
@@ -75,15 +87,52 @@ async def measure(options: argparse.Namespace, contestants: list[Any]) -> int:
         for row in table[1:]:
             shown.add_row(*row)
         Console().print(shown)
-    if bare is not None:
-        crowd = next((r.value for r in results["reroll"] if r.row.startswith("1 ConfigMap")), None)
-        times = f", and reroll's {crowd / bare:.2f} times that" if crowd else ""
-        print(f"Bare loop of the same patches, {IN_FLIGHT} in flight: {bare:.2f} s{times}.")
+    for row_name, seconds in bare.items():
+        print(f"Bare loop, {row_name}: {seconds:.2f} s with {IN_FLIGHT} in flight")
     print(
-        f"{about['processor']}, {about['cores']} cores shared with the whole control plane, Kubernetes 1.34.4,"
+        f"{about['processor']}, {about['cores']} cores shared with the whole control plane,"
+        f" {about['memory_gib']} GiB, Linux {about['kernel']},"
     )
-    print(f"Python {about['python']}, Linux {about['kernel']}, {about['date']}. Written to {path}")
+    print(f"Kubernetes {about.get('kubernetes', '?')}, Python {about['python']}, {about['date']}.")
+    print(f"Written to {path}")
     return 1 if broken else 0
+
+
+async def play(
+    name: str, scenario: Scenario, found: Stage, contestants: list[Contestant], size: Size
+) -> tuple[dict[str, list[Result]], dict[str, float], int]:
+    """One scenario in its rounds: (results by contestant, seconds of the bare loop by row, how many broke)."""
+    rounds: dict[str, list[list[Result]]] = {c.name: [] for c in contestants}
+    loops: dict[str, list[float]] = {}
+    out: set[str] = set()
+    for turn in range(scenario.rounds):
+        for contestant in contestants:
+            mine = contestant.name == "reroll"
+            if contestant.name in out or (turn and scenario.peers_once and not mine):
+                continue
+            try:
+                if scenario.bare and mine:
+                    row, seconds = await scenario.bare(found, size)
+                    loops.setdefault(row, []).append(seconds)
+                    console.print(f"{name}: bare loop: {seconds:.2f} s", soft_wrap=True)
+                new = await scenario.play(found, contestant, size)
+            except Exception as error:
+                console.print(f"{name}: {contestant.name}: [red]broke[/]: {error!r}", soft_wrap=True)
+                out.add(contestant.name)
+                continue
+            rounds[contestant.name].append(new)
+            for result in new:
+                value = number(result.value, result.unit)
+                text = f"{name}: {contestant.name}: {result.row}: {value}  {result.note}"
+                console.print(text, soft_wrap=True)
+    pool = {name: pooled(each) if each else [] for name, each in rounds.items()}
+    return pool, {row: statistics.median(each) for row, each in loops.items()}, len(out)
+
+
+async def version(found: Stage) -> str:
+    """The server's version, such as 1.34.4."""
+    answer = msgspec.json.decode(await found.client.get("/version"))
+    return str(answer["gitVersion"]).removeprefix("v")
 
 
 def machine() -> dict[str, Any]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.scenarios import Result
+from bench.result import Result
+
+Results = Mapping[str, Sequence[Result]]
+"""Contestant -> what was measured of it."""
 
 # Of design.md, for the full sizes: a row's name begins so, and its value is to be at most this.
 GOALS: tuple[tuple[str, float], ...] = (
@@ -18,14 +21,12 @@ GOALS: tuple[tuple[str, float], ...] = (
     ("memory with 5,000", 80),
     ("memory with 50,000", 100),
     ("start of the controller", 2.5),
+    ("times a bare loop", 1.3),
 )
-BARE = 1.3  # times the bare loop that the crowd may take
 
 
-def goal(row: str, bare: float | None) -> float | None:
+def goal(row: str) -> float | None:
     """What reroll is to reach in this row, if there is a goal."""
-    if row.startswith("1 ConfigMap"):
-        return None if bare is None else bare * BARE
     return next((value for start, value in GOALS if row.startswith(start)), None)
 
 
@@ -36,7 +37,7 @@ def number(value: float | None, unit: str) -> str:
     if unit in ("", "rollouts"):
         return f"{value:.0f}"
     digits = 0 if value >= 100 or unit == "MB" else 1 if value >= 10 else 2
-    return f"{value:.{digits}f} {unit}"
+    return f"{value:.{digits}f} {unit}".rstrip()
 
 
 def ratio(mine: float | None, other: float | None) -> str:
@@ -46,9 +47,25 @@ def ratio(mine: float | None, other: float | None) -> str:
     return f"{other / mine:.1f}x" if other / mine < 100 else f"{other / mine:.0f}x"
 
 
-def rows(results: Mapping[str, Sequence[Result]], bare: float | None) -> list[list[str]]:
+def against_bare(found: Sequence[Result], bare: Mapping[str, float]) -> list[Result]:
+    """`found`, with a row after each that a bare loop was run for: how many times that loop's time it took.
+
+    `bare` is by the row's name, in seconds.
+    """
+    rows = []
+    for result in found:
+        rows.append(result)
+        seconds = bare.get(result.row)
+        if seconds:
+            value = None if result.value is None else result.value / seconds
+            name = f"times a bare loop ({result.row.partition(':')[0]})"
+            rows.append(Result(name, "times", value, f"that takes {seconds:.2f} s"))
+    return rows
+
+
+def rows(results: Results) -> list[list[str]]:
     """Header and rows: name, a column a contestant (reroll last), ratio, goal."""
-    names = [name for name in results if name != "reroll"] + ["reroll"]
+    names = [name for name in results if name != "reroll"] + (["reroll"] if "reroll" in results else [])
     mine = {r.row: r for r in results.get("reroll", ())}
     first = names[0] if len(names) > 1 else None
     header = ["", *names] + ([f"{first} / reroll"] if first else []) + ["goal"]
@@ -62,7 +79,7 @@ def rows(results: Mapping[str, Sequence[Result]], bare: float | None) -> list[li
         if first:
             other = next((r for r in results[first] if r.row == row), None)
             cells.append(ratio(own.value if own else None, other.value if other else None))
-        limit = goal(row, bare)
+        limit = goal(row)
         met = limit is None or own is None or (own.value is not None and own.value <= limit)
         cells.append(
             "" if limit is None else f"{number(limit, own.unit if own else '')}{'' if met else ', missed'}"
@@ -78,15 +95,16 @@ def markdown(table: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in body])
 
 
-def data(
-    results: Mapping[str, Sequence[Result]], bare: float | None, machine: dict[str, Any]
-) -> dict[str, Any]:
+def data(results: Results, bare: Mapping[str, float], machine: Mapping[str, Any]) -> dict[str, Any]:
     """Everything, for programs."""
     return {
-        "machine": machine,
-        "bare_loop_seconds": bare,
+        "machine": dict(machine),
+        "bare_loop_seconds": dict(bare),
         "results": {
-            name: [{"row": r.row, "unit": r.unit, "value": r.value, "note": r.note} for r in found]
+            name: [
+                {"row": r.row, "unit": r.unit, "value": r.value, "note": r.note, "samples": list(r.samples)}
+                for r in found
+            ]
             for name, found in results.items()
         },
     }

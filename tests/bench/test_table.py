@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.contestants import peer
-from bench.scenarios import Result
-from bench.table import data, goal, markdown, number, ratio, rows
+from bench.result import Result
+from bench.table import against_bare, data, goal, markdown, number, ratio, rows
 
 CROWD = "1 ConfigMap, 1,000 Deployments: last one patched"
 
@@ -34,29 +33,55 @@ def test_ratio(mine: float | None, other: float | None, text: str) -> None:
     assert ratio(mine, other) == text
 
 
-def test_goals_are_those_of_the_design_and_the_crowds_follows_the_bare_loop() -> None:
-    assert goal(CROWD, 2.0) == pytest.approx(2.6)
-    assert goal(CROWD, None) is None
-    assert goal("memory with 50,000 ConfigMaps of 2 kB and 1,000 Deployments", None) == 100
-    assert goal("memory with 3,000 ConfigMaps", None) is None
+def test_goals_are_those_of_the_design() -> None:
+    assert goal("memory with 50,000 ConfigMaps of 2 kB and 1,000 Deployments") == 100
+    assert goal("an unrelated change of the same namespace during that waits (paused)") == 0.25
+    assert goal("memory with 3,000 ConfigMaps") is None
+    assert goal(CROWD) is None
+
+
+def test_a_row_with_a_bare_loop_is_followed_by_how_many_times_that_it_took() -> None:
+    found = [Result(CROWD, "s", 3.0), Result("15 configs", "rollouts", 1)]
+    assert against_bare(found, {CROWD: 2.5}) == [
+        found[0],
+        Result("times a bare loop (1 ConfigMap, 1,000 Deployments)", "times", 1.2, "that takes 2.50 s"),
+        found[1],
+    ]
+    assert against_bare([Result(CROWD, "s", None)], {CROWD: 2.5})[1].value is None
+    assert goal("times a bare loop (1 ConfigMap, 1,000 Deployments)") == 1.3
 
 
 def test_rows_put_reroll_last_and_mark_a_missed_goal() -> None:
     results = {
-        "reloader": [Result(CROWD, "s", 198.0)],
-        "reroll": [Result(CROWD, "s", 3.0), Result("changed and put back within 200 ms", "rollouts", 0)],
+        "reroll": [
+            Result("start of the controller", "s", 3.0),
+            Result("changed and put back", "rollouts", 0),
+        ],
+        "reloader": [Result("start of the controller", "s", 7.5)],
     }
-    table = rows(results, 2.0)
+    table = rows(results)
     assert table == [
         ["", "reloader", "reroll", "reloader / reroll", "goal"],
-        [CROWD, "198 s", "3.00 s", "66.0x", "2.60 s, missed"],
-        ["changed and put back within 200 ms", "", "0", "", "0"],
+        ["start of the controller", "7.50 s", "3.00 s", "2.5x", "2.50 s, missed"],
+        ["changed and put back", "", "0", "", "0"],
     ]
     assert markdown(table).splitlines()[1] == "| --- | ---: | ---: | ---: | ---: |"
-    assert data(results, 2.0, {})["results"]["reroll"][0]["value"] == 3.0
 
 
-def test_a_peer_without_a_path_is_refused() -> None:
-    assert peer("reloader=/bin/r --flag").command == ("/bin/r", "--flag")
-    with pytest.raises(ValueError, match="NAME=PATH"):
-        peer("reloader")
+def test_what_never_came_about_misses_its_goal() -> None:
+    table = rows({"reroll": [Result("start of the controller", "s", None)]})
+    assert table[1] == ["start of the controller", "never", "2.50 s, missed"]
+
+
+def test_the_json_holds_samples_and_the_bare_loop() -> None:
+    result = Result("latency", "ms", 2.0, "of 3", (1.0, 2.0, 3.0))
+    written = data({"reroll": [result]}, {CROWD: 2.5}, {"cores": 2})
+    assert written == {
+        "machine": {"cores": 2},
+        "bare_loop_seconds": {CROWD: 2.5},
+        "results": {
+            "reroll": [
+                {"row": "latency", "unit": "ms", "value": 2.0, "note": "of 3", "samples": [1.0, 2.0, 3.0]}
+            ]
+        },
+    }
