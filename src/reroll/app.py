@@ -2,9 +2,10 @@
 
     watch ─► store ─► index ─► queue ─► decide ─► act ─► report
 
-The reflectors (`kube.reflector`) tell the store (`controller.store`) what changed; the store asks about the
-workloads concerned by putting them in the queue (`controller.queue`); actors (`controller.reconcile`) take
-them out, decide (`core.decide`), patch (`modes`), and report (`controller.report`).
+The reflectors (`kube.reflector`) tell the store (`controller.store`) what changed; what they only name and
+somebody follows is read (`controller.reader`); the store asks about the workloads concerned by putting them
+in the queue (`controller.queue`); actors (`controller.reconcile`) take them out, decide (`core.decide`), patch
+(`modes`), and report (`controller.report`).
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ import structlog
 from reroll.controller.digest_key import DigestKeySecret
 from reroll.controller.metrics import Metrics
 from reroll.controller.queue import Queue
+from reroll.controller.reader import Reader
 from reroll.controller.reconcile import Reconciler
 from reroll.controller.report import Reporter
-from reroll.controller.store import ConfigMaps, Namespaces, Secrets, Store, Workloads
+from reroll.controller.store import Configs, Namespaces, Store, Workloads
 from reroll.core.digests import DigestKey
 from reroll.core.kinds import WORKLOAD_KINDS
 from reroll.core.labels import LabelSelector
 from reroll.core.observe import ConfigMapObject, NamespaceObject, SecretObject, WorkloadObject
 from reroll.core.policy import PolicyDefaults
-from reroll.core.records import ConfigId, WorkloadId
+from reroll.core.records import ConfigId, ConfigKind, WorkloadId
 from reroll.kube.backoff import Backoff
 from reroll.kube.client import Client
 from reroll.kube.config import ClusterConfig
@@ -86,10 +88,12 @@ class Controller:
                 allow_cross_namespace=settings.cross_namespace,
             ),
             ask=self._ask,
+            want=lambda config: self.reader.want(config),
             reloader=settings.reloader_annotations,
             field_manager=settings.field_manager,
             in_scope=lambda namespace, labels: selector.matches(labels),
         )
+        self.reader = Reader(self.client, self.store, self.metrics, settings.namespaces or ("",))
         self.reconciler = Reconciler(
             self.store,
             self.queue,
@@ -130,7 +134,8 @@ class Controller:
     # --- start ---------------------------------------------------------------------------------------
 
     async def _read_everything(self, start: Start) -> None:
-        """Get the digest key, start the watches, and wait until each collection was read or refused."""
+        """Get the digest key, start the watches, wait until each collection was listed or refused, and read
+        what is followed of it."""
         began = time.monotonic()
         usual = gc.get_threshold()
         gc.set_threshold(
@@ -144,6 +149,8 @@ class Controller:
             start(self._poll_namespace(namespace), f"namespace {namespace}")
         while not all(s.synced or s.state == "refused" for s in self.collections()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+        start(self.reader.run(), "reader")
+        await self.reader.catch_up()
         gc.set_threshold(*usual)
         gc.collect()
         gc.freeze()  # later collections need not walk what stays
@@ -171,22 +178,8 @@ class Controller:
                 self.client, NAMESPACES, Namespaces(self.store), NamespaceObject, on_state=self._on_state
             )
         for scope in scopes:
-            yield Reflector(
-                self.client,
-                CONFIG_MAPS,
-                ConfigMaps(self.store, scope),
-                ConfigMapObject,
-                namespace=scope,
-                on_state=self._on_state,
-            )
-            yield Reflector(
-                self.client,
-                SECRETS,
-                Secrets(self.store, scope),
-                SecretObject,
-                namespace=scope,
-                on_state=self._on_state,
-            )
+            yield self._config_reflector(CONFIG_MAPS, "configmap", ConfigMapObject, scope)
+            yield self._config_reflector(SECRETS, "secret", SecretObject, scope)
             for kind in WORKLOAD_KINDS.values():
                 yield Reflector(
                     self.client,
@@ -197,6 +190,21 @@ class Controller:
                     label_selector=self.settings.workload_selector,
                     on_state=self._on_state,
                 )
+
+    def _config_reflector(
+        self, resource: Resource, kind: ConfigKind, object_type: type, scope: str
+    ) -> AnyReflector:
+        """Its lists bring names only: what is in an object is read by `controller.reader` where it counts."""
+        handler = Configs(self.store, kind, scope)
+        return Reflector(
+            self.client,
+            resource,
+            handler,
+            object_type,
+            namespace=scope,
+            listed=handler.listed,
+            on_state=self._on_state,
+        )
 
     def _on_state(self, statistics: Statistics) -> None:
         """A watch changed its state: say so, and don't take what can't be read for missing."""
@@ -279,11 +287,13 @@ class Controller:
         return [Check("loop", True, "")]
 
     def ready_checks(self) -> list[Check]:
-        """Ready only when every store is synced."""
+        """Ready only when every store is synced, and what is followed was read."""
         checks = [Check("api-server", not self._problem, self._problem)]
         for s in self.collections():
             name = f"{s.resource}/{s.namespace}" if s.namespace else s.resource
             checks.append(Check(name, s.synced, s.problem or ("" if s.synced else "not read yet")))
+        read = self.reader.caught_up
+        checks.append(Check("contents", read, "" if read else "what is followed is not read yet"))
         return checks
 
 

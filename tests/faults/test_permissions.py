@@ -73,7 +73,12 @@ async def test_secrets_of_the_whole_cluster(world: World, proxy: FaultProxy) -> 
     await world.until_rolled("both", 1)
 
     proxy.remove(forbidden)
-    await world.until_true(lambda: not_ready(control) == {}, "all is read")
+    await world.until_true(lambda: not_ready(control) == {}, "all is listed")
+
+    async def recorded() -> bool:
+        return "secret/closed" in await world.applied("both")
+
+    await world.until(recorded, "what is in it now was read, and counts from here on")
     await world.secret("closed", {"A": "2"})
     await world.until_rolled("both", 2)
 

@@ -165,25 +165,25 @@ async def test_deleted_while_nobody_watched(world: World, proxy: FaultProxy) -> 
 @pytest.mark.parametrize("code", [400, 422])
 async def test_no_streaming_lists(world: World, proxy: FaultProxy, code: int) -> None:
     """A server that refuses sendInitialEvents is asked for pages; a page's token can expire like any other."""
-    for number in range(60):
-        await world.config_map(f"other-{number}")
-    await world.config_map("zz-app", {"A": "1"})
-    await world.workload("web", config_maps=["zz-app"])
+    for number in range(30):
+        await world.workload(f"other-{number}")
+    await world.config_map("app", {"A": "1"})
+    await world.workload("zz-web", config_maps=["app"])
     reason = "Invalid" if code == 422 else "BadRequest"
     proxy.add(Answer(code, reason, "sendInitialEvents is forbidden for watch"), "watch", path=LIST)
     proxy.add(NoBookmarks(), "watch", path=RESUME)
     expired = proxy.add(EXPIRED, "list", path="continue=", times=1)
     control = await world.controller(proxy.url)
-    await world.until_adopted("web")
+    await world.until_adopted("zz-web")
     assert expired.hits == 1
-    pages = proxy.requests("list", resource="configmaps")
+    pages = proxy.requests("list", resource="daemonsets")
     assert [page.query.get("continue", "") != "" for page in pages][:3] == [False, True, False]
-    assert control.store.counts()["configmap"] >= 61
+    assert control.store.counts()["DaemonSet"] == 31
 
-    await world.config_map("zz-app", {"A": "2"})
-    await world.until_rolled("web", 1)
+    await world.config_map("app", {"A": "2"})
+    await world.until_rolled("zz-web", 1)
     proxy.drop_watches()
-    await world.config_map("zz-app", {"A": "3"})
-    await world.until_rolled("web", 2)
+    await world.config_map("app", {"A": "3"})
+    await world.until_rolled("zz-web", 2)
     await world.until_idle(control)
-    assert await world.rollouts("web") == 2
+    assert await world.rollouts("zz-web") == 2

@@ -2,6 +2,9 @@
 
 The reflectors tell it what changed; it answers by asking about the workloads concerned. Both directions are
 indexed, so that a change costs as much as there are consumers, and never a request.
+
+Of config objects, a list tells the names only. What is in one is wanted, and read (`controller.reader`), when
+somebody follows it: a start reads a cluster's worth of names and the few contents that count.
 """
 
 from __future__ import annotations
@@ -21,10 +24,10 @@ from reroll.core.digests import DigestKey, config_map_digests, secret_digests
 from reroll.core.observe import (
     ConfigMapObject,
     NamespaceObject,
-    ObjectMeta,
     SecretObject,
     WorkloadObject,
     config_record,
+    version_number,
     workload_record,
 )
 from reroll.core.policy import Policy, PolicyDefaults
@@ -44,6 +47,8 @@ from reroll.core.selector import Selector
 from reroll.dialects import config_flags, relevant, resolve_policy
 
 MISSING = Missing()
+UNREAD = Unknown("its content is not read yet", reading=True)
+"""Held in place of a record of an object that a list named."""
 Ask = Callable[[WorkloadId, ConfigId | None], None]
 """Called for each workload that has to be decided on, with the config object that caused it, if one did."""
 
@@ -60,7 +65,10 @@ class Entry(Struct, frozen=True, gc=False):
 
 
 class Store:
-    """The caches and indexes. All methods are called from the event loop, and none blocks."""
+    """The caches and indexes. All methods are called from the event loop, and none blocks.
+
+    `want` is called for each object whose content is to be read.
+    """
 
     def __init__(
         self,
@@ -68,6 +76,7 @@ class Store:
         defaults: PolicyDefaults,
         *,
         ask: Ask = lambda workload, cause: None,
+        want: Callable[[ConfigId], None] = lambda config: None,
         reloader: bool = True,
         field_manager: str = "reroll",
         in_scope: Callable[[str, Mapping[str, str]], bool] = lambda namespace, labels: True,
@@ -75,13 +84,17 @@ class Store:
     ) -> None:
         self.key = key
         self.ask = ask
+        self.want = want
         self._defaults = defaults
         self._reloader = reloader
         self._flags = partial(config_flags, reloader=reloader)
         self._manager = field_manager
         self._in_scope = in_scope
         self._now = now
-        self._configs: dict[ConfigKind, dict[str, dict[str, ConfigRecord]]] = {"configmap": {}, "secret": {}}
+        self._configs: dict[ConfigKind, dict[str, dict[str, ConfigRecord | Unknown]]] = {
+            "configmap": {},
+            "secret": {},
+        }
         self._workloads: dict[WorkloadId, Entry] = {}
         self._by_namespace: dict[str, set[WorkloadId]] = {}
         self._consumers: dict[ConfigId, set[WorkloadId]] = {}
@@ -165,17 +178,58 @@ class Store:
                     for workload in consumers:
                         self.ask(workload, config)
 
-    def put_config(
-        self, kind: ConfigKind, meta: ObjectMeta, content: tuple[tuple[str, ...], bytes], *, live: bool
-    ) -> None:
+    def put_live(self, kind: ConfigKind, obj: ConfigMapObject | SecretObject) -> None:
+        """Take in an object that a watch delivered as it happened."""
+        self._put_config(kind, obj, live=True)
+
+    def put_read(self, kind: ConfigKind, obj: ConfigMapObject | SecretObject) -> None:
+        """Take in an object that was read, for it was wanted."""
+        self._put_config(kind, obj, live=False)
+
+    def _put_config(self, kind: ConfigKind, obj: ConfigMapObject | SecretObject, *, live: bool) -> None:
+        """Only the digests are kept: the values end here."""
+        meta = obj.metadata
         names = self._configs[kind].setdefault(sys.intern(meta.namespace), {})
-        previous = names.get(meta.name)
-        arrived = self._now() if live else 0.0
+        held = names.get(meta.name)
+        previous = held if isinstance(held, ConfigRecord) else None
+        if previous is not None and 0 < version_number(meta.resource_version) < previous.version:
+            return  # a watch that lags behind what was read
+        # What a watch changed of an object that was not read yet can't be told: it counts as found.
+        arrived = self._now() if live and held is not UNREAD else 0.0
+        content = (
+            config_map_digests(obj.data, obj.binary_data)
+            if isinstance(obj, ConfigMapObject)
+            else secret_digests(meta.namespace, meta.name, obj.data, self.key)
+        )
         record = config_record(meta, content, previous, flags=self._flags, arrived=arrived)
         if record is previous:
             return
         names[meta.name] = record
-        self._changed(ConfigId(kind, meta.namespace, meta.name), appeared=previous is None)
+        self._changed(ConfigId(kind, meta.namespace, meta.name), appeared=held is None)
+
+    def list_config(self, kind: ConfigKind, namespace: str, name: str, resource_version: str) -> None:
+        """A list named an object. Its content is wanted if somebody follows it, and it is not the one held."""
+        config = ConfigId(kind, sys.intern(namespace), name)
+        names = self._configs[kind].setdefault(config.namespace, {})
+        held = names.get(name)
+        if held is None:
+            names[name] = UNREAD
+            self._changed(config, appeared=True)
+        elif isinstance(held, ConfigRecord):
+            version = version_number(resource_version)
+            if version and version == held.version:
+                return  # unchanged since
+            if version < held.version or config not in self._consumers:
+                # Read anew when somebody follows it; after a restore of etcd the server's versions are lower.
+                names[name] = UNREAD
+        if config in self._consumers:
+            self.want(config)
+
+    def wanted(self, config: ConfigId) -> bool:
+        """Somebody follows this object, and it is there."""
+        return config in self._consumers and config.name in self._configs[config.kind].get(
+            config.namespace, ()
+        )
 
     def drop_config(self, config: ConfigId) -> None:
         names = self._configs[config.kind].get(config.namespace)
@@ -275,6 +329,8 @@ class Store:
         self._by_namespace.setdefault(record.id.namespace, set()).add(record.id)
         for c in consumed:
             self._consumers.setdefault(c.config, set()).add(record.id)
+            if self.state(c.config) is UNREAD:
+                self.want(c.config)
         for kind, namespace in _pattern_places(entry):
             self._followers.setdefault((kind, namespace), set()).add(record.id)
 
@@ -355,50 +411,26 @@ def _discard(index: dict[K, set[WorkloadId]], key: K, workload: WorkloadId) -> N
 # --- what the reflectors talk to -----------------------------------------------------------------------
 
 
-class ConfigMaps:
-    """Handler of a reflector of ConfigMaps."""
+class Configs:
+    """Handler of a reflector of ConfigMaps or Secrets, in one namespace or ("") all."""
 
-    kind: ConfigKind = "configmap"
+    def __init__(self, store: Store, kind: ConfigKind, namespace: str = "") -> None:
+        self._store, self._kind, self._namespace = store, kind, namespace
 
-    def __init__(self, store: Store, namespace: str = "") -> None:
-        self._store, self._namespace = store, namespace
+    def upsert(self, obj: ConfigMapObject | SecretObject, *, live: bool) -> None:
+        self._store.put_live(self._kind, obj)
 
-    def upsert(self, obj: ConfigMapObject, *, live: bool) -> None:
-        self._store.put_config(
-            self.kind, obj.metadata, config_map_digests(obj.data, obj.binary_data), live=live
-        )
-
-    def delete(self, namespace: str, name: str, *, live: bool) -> None:
-        self._store.drop_config(ConfigId(self.kind, namespace, name))
-
-    def known(self) -> Iterable[tuple[str, str]]:
-        return self._store.config_names(self.kind, self._namespace)
-
-    def synced(self) -> None:
-        self._store.set_collection(self.kind, self._namespace, "")
-
-
-class Secrets:
-    """Handler of a reflector of Secrets. Their values end here."""
-
-    kind: ConfigKind = "secret"
-
-    def __init__(self, store: Store, namespace: str = "") -> None:
-        self._store, self._namespace = store, namespace
-
-    def upsert(self, obj: SecretObject, *, live: bool) -> None:
-        meta = obj.metadata
-        content = secret_digests(meta.namespace, meta.name, obj.data, self._store.key)
-        self._store.put_config(self.kind, meta, content, live=live)
+    def listed(self, namespace: str, name: str, resource_version: str) -> None:
+        self._store.list_config(self._kind, namespace, name, resource_version)
 
     def delete(self, namespace: str, name: str, *, live: bool) -> None:
-        self._store.drop_config(ConfigId(self.kind, namespace, name))
+        self._store.drop_config(ConfigId(self._kind, namespace, name))
 
     def known(self) -> Iterable[tuple[str, str]]:
-        return self._store.config_names(self.kind, self._namespace)
+        return self._store.config_names(self._kind, self._namespace)
 
     def synced(self) -> None:
-        self._store.set_collection(self.kind, self._namespace, "")
+        self._store.set_collection(self._kind, self._namespace, "")
 
 
 class Workloads:

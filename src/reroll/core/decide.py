@@ -107,6 +107,10 @@ def decide(s: Situation) -> Decision:
     home = w.id.namespace
     before = w.applied
     recorded = before.configs.keys() if before is not None else ()
+    coming = [c.config for c in s.consumed if _is_coming(s.states[c.config])]
+    if coming:
+        names = ", ".join(config.short(home) for config in coming)
+        return Decision(Kind.WAIT, f"{names} is being read")
     counting, notes = followed(s.consumed, s.states, home, recorded=recorded)
     if before is None:
         if not counting:
@@ -163,6 +167,10 @@ def decide(s: Situation) -> Decision:
         notes=notes,
         ask_pods=s.pods is None and not all(change.change.live for change in stale),
     )
+
+
+def _is_coming(state: ConfigState) -> bool:
+    return isinstance(state, Unknown) and state.reading
 
 
 def next_mark(applied: Applied, present: str | None) -> str:

@@ -126,9 +126,12 @@ class Missing(Struct, frozen=True, gc=False):
 
 
 class Unknown(Struct, frozen=True, gc=False):
-    """Whether the object exists can't be told: its kind may not be read in that namespace."""
+    """What is in the object, or whether it exists at all, can't be told: its kind may not be read in that
+    namespace, or its turn has not come."""
 
     reason: str = "not readable"
+    reading: bool = False
+    """It exists, for a list named it, and its content is on its way."""
 
 
 ConfigState: TypeAlias = ConfigRecord | Missing | Unknown

@@ -7,6 +7,7 @@ Fairness is the server's job, and its 429 with Retry-After is obeyed.
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -203,7 +204,7 @@ class Client:
                 allow_redirects=False,
                 **self._tls_name(),
             ) as response:
-                answer = await response.read()
+                answer = await _body(response)
                 code = str(response.status)
                 if response.status < 300:
                     return answer
@@ -334,6 +335,14 @@ def _unreachable(error: BaseException, server: str, request: str) -> Unreachable
     else:
         detail = str(error) or type(error).__name__
     return Unreachable(f"cannot reach {server}: {detail}", reason=type(error).__name__, request=request)
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body. aiohttp's own `read` keeps all parts until it has joined them: a list takes its room twice."""
+    body = io.BytesIO()
+    async for chunk in response.content.iter_any():
+        body.write(chunk)
+    return body.getvalue()
 
 
 async def _close_later(session: aiohttp.ClientSession, seconds: float) -> None:

@@ -3,7 +3,8 @@
 A list, then a watch with bookmarks, resumed at the last resourceVersion. 410 in both its forms lists again.
 The first list comes by pages, for then somebody waits: a real server takes more than twice as long to stream
 50,000 objects one by one. Every later list is streamed (a watch with ``sendInitialEvents``) where the server
-offers it, which costs the server least.
+offers it, which costs the server least. Where the handler can do with names at first, lists bring metadata only:
+of 50,000 ConfigMaps of 2 kB that is 22 MB in place of 122.
 
 Objects are decoded straight into a small typed struct, handed over and dropped: the handler is the only cache.
 What a relist finds is told to the handler as differences only, for the handler compares, and deletions that
@@ -36,6 +37,7 @@ from reroll.kube.errors import (
     Status,
     error_from_status,
 )
+from reroll.kube.pages import METADATA_ONLY, Pager
 from reroll.kube.resources import Resource
 
 log = structlog.get_logger("reroll.kube.reflector")
@@ -112,24 +114,10 @@ class _WatchEvent(msgspec.Struct, gc=False):
     object: msgspec.Raw
 
 
-class _PageMeta(msgspec.Struct, gc=False, rename="camel"):
-    resource_version: str = ""
-    continue_: str | None = msgspec.field(default=None, name="continue")
-
-
-class _Page(msgspec.Struct, gc=False):
-    metadata: _PageMeta
-    items: list[msgspec.Raw] | None = None
-
-
 _decode_event = msgspec.json.Decoder(_WatchEvent).decode
 _decode_meta = msgspec.json.Decoder(_EventObject).decode
-_decode_page = msgspec.json.Decoder(_Page).decode
 _decode_status = msgspec.json.Decoder(Status).decode
 
-_PAGE_BYTES = 4_000_000  # aimed-at size of one list page, so that peak memory does not grow with object size
-_PAGE_ITEMS = 2000
-_FIRST_PAGE_ITEMS = 20  # Secrets can be large, and the first page tells
 _HEALTHY_AFTER = 120.0  # seconds of watching after which the backoff starts anew
 _SHORT_WATCH = 1.0
 _INCOMPLETE_LISTS = 3  # in a row; then it is pages from here on
@@ -140,9 +128,10 @@ _INITIAL_END = "k8s.io/initial-events-end"
 class Reflector(Generic[T]):
     """Follows one resource, in one namespace (or all, with ``namespace=""``).
 
-    `object_type` is the msgspec struct that objects are decoded into. `stream_first`: stream the first list
-    too. `on_state` is told of every change of state, with the problem in words. `run` never returns and never
-    raises but for cancellation.
+    `object_type` is the msgspec struct that objects are decoded into. `listed`: lists ask for metadata only,
+    and tell it (namespace, name, resourceVersion) of each object, in place of the handler's `upsert`; what a
+    watch delivers is whole all the same. `stream_first`: stream the first list too. `on_state` is told of every
+    change of state, with the problem in words. `run` never returns and never raises but for cancellation.
     """
 
     def __init__(
@@ -155,6 +144,7 @@ class Reflector(Generic[T]):
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        listed: Callable[[str, str, str], None] | None = None,
         stream_first: bool = False,
         on_state: Callable[[Statistics], None] | None = None,
     ) -> None:
@@ -170,7 +160,7 @@ class Reflector(Generic[T]):
         self._on_state = on_state or (lambda statistics: None)
         self._backoff = Backoff(0.5, 15.0, jitter=0.5)
         self._stream_first = stream_first
-        self._streaming = True  # until the server says that it has no streaming lists
+        self._streaming = listed is None  # until the server says that it has no streaming lists
         self._resume = ""  # the resourceVersion to watch from; "": list first
         self._empty_watches = 0
         self._incomplete_lists = 0
@@ -183,7 +173,8 @@ class Reflector(Generic[T]):
         self._restarts = 0
         self._relists = -1  # the first list is not a relist
         self._last_heard = 0.0
-        self._page_limit = _FIRST_PAGE_ITEMS
+        self._listed = listed
+        self._pager = Pager(client, self._path, accept=METADATA_ONLY if listed is not None else None)
 
     def statistics(self) -> Statistics:
         return Statistics(
@@ -194,7 +185,7 @@ class Reflector(Generic[T]):
             problem=self._problem,
             restarts=self._restarts,
             relists=max(self._relists, 0),
-            last_heard=self._last_heard,
+            last_heard=max(self._last_heard, self._pager.heard),
         )
 
     def list_again(self) -> None:
@@ -302,37 +293,23 @@ class Reflector(Generic[T]):
             raise _NotOffered from error
 
     async def _paged_list(self) -> None:
-        """List by pages, one of them on its way while the one before is taken in."""
         self._set_state("listing")
         # Before the first sync nothing can have vanished unseen.
         seen: set[tuple[str, str]] | None = set() if any(True for _ in self._handler.known()) else None
-        coming: asyncio.Task[bytes] | None = asyncio.create_task(self._page(None))
-        version = ""
-        try:
-            while coming is not None:
-                body = await coming
-                page = _decode_page(body)
-                self._last_heard = time.monotonic()
-                version = page.metadata.resource_version
-                items = page.items or []
-                if items:
-                    self._page_limit = max(10, min(_PAGE_ITEMS, _PAGE_BYTES * len(items) // len(body)))
-                token = page.metadata.continue_
-                coming = asyncio.create_task(self._page(token)) if token else None
-                began = time.perf_counter()
-                for raw in items:
-                    self._apply(raw, live=False, seen=seen)
-                    if time.perf_counter() - began > _SLICE:
-                        await asyncio.sleep(0)
-                        began = time.perf_counter()
-        finally:
-            if coming is not None:
-                coming.cancel()
-                await asyncio.gather(coming, return_exceptions=True)
+        # Names may be a little old at first: the watch goes on from there, and contents are read for themselves.
+        cached = self._listed is not None and self._relists < 0
+        version = await self._pager.each(lambda raw: self._take(raw, seen), cached=cached)
         self._finish_list(seen, version)
 
-    async def _page(self, token: str | None) -> bytes:
-        return await self._client.list_page(self._path(limit=self._page_limit, **{"continue": token}))
+    def _take(self, raw: msgspec.Raw, seen: set[tuple[str, str]] | None) -> None:
+        """Hand over one object of a list by pages."""
+        if self._listed is None:
+            self._apply(raw, live=False, seen=seen)
+            return
+        meta = _decode_meta(raw).metadata
+        if seen is not None:
+            seen.add((meta.namespace, meta.name))
+        self._listed(meta.namespace, meta.name, meta.resource_version)
 
     def _finish_list(self, seen: set[tuple[str, str]] | None, version: str) -> None:
         """`seen`: what the list held; None if nothing can have vanished."""

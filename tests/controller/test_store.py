@@ -1,0 +1,178 @@
+"""What the store keeps of config objects: names until somebody follows them, then digests, never values."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from reroll.controller.store import UNREAD, Store
+from reroll.core.digests import DigestKey
+from reroll.core.observe import ConfigMapObject, ObjectMeta, SecretObject, WorkloadObject, WorkloadSpec
+from reroll.core.policy import PolicyDefaults
+from reroll.core.records import ConfigId, ConfigRecord, WorkloadId
+
+APP = ConfigId("configmap", "shop", "app")
+WEB = WorkloadId("Deployment", "shop", "web")
+
+
+class Follower:
+    """A store, and what it asked and wanted."""
+
+    def __init__(self) -> None:
+        self.asked: list[WorkloadId] = []
+        self.wanted: list[ConfigId] = []
+        self.store = Store(
+            DigestKey(bytes(32)),
+            PolicyDefaults(),
+            ask=lambda workload, cause: self.asked.append(workload),
+            want=self.wanted.append,
+            now=lambda: 1000.0,
+        )
+
+    def listed(self, version: int, name: str = "app") -> None:
+        self.store.list_config("configmap", "shop", name, str(version))
+
+    def read(self, version: int, value: str, name: str = "app") -> None:
+        self.store.put_read("configmap", _config_map(name, version, value))
+
+    def watched(self, version: int, value: str, name: str = "app") -> None:
+        self.store.put_live("configmap", _config_map(name, version, value))
+
+    def workload(self, *names: str, version: int = 1) -> None:
+        self.store.put_workload(_deployment(names, version), "Deployment", live=False)
+
+    def record(self, config: ConfigId = APP) -> ConfigRecord:
+        state = self.store.state(config)
+        assert isinstance(state, ConfigRecord)
+        return state
+
+
+@pytest.fixture
+def follower() -> Follower:
+    follower = Follower()
+    for kind in ("configmap", "secret", "Deployment"):
+        follower.store.set_collection(kind, "", "")
+    return follower
+
+
+def test_listed_and_followed_by_nobody(follower: Follower) -> None:
+    follower.listed(5)
+    assert follower.store.state(APP) is UNREAD
+    assert follower.wanted == []
+    assert not follower.store.wanted(APP)
+    assert list(follower.store.existing("configmap", "shop")) == ["app"]
+
+
+@pytest.mark.parametrize("workload_first", [True, False])
+def test_followed_it_is_wanted_once_read_its_followers_are_asked(
+    follower: Follower, workload_first: bool
+) -> None:
+    if workload_first:
+        follower.workload("app")
+        follower.listed(5)
+    else:
+        follower.listed(5)
+        follower.workload("app")
+    assert follower.wanted == [APP]
+    assert follower.store.wanted(APP)
+    follower.asked.clear()
+    follower.read(6, "a")
+    assert follower.asked == [WEB]
+    assert follower.record().change.version == 6
+    assert not follower.record().change.live
+
+
+def test_followed_by_pattern(follower: Follower) -> None:
+    obj = _deployment((), 1)
+    obj.metadata.annotations = {"reroll.dev/follow": "configmap/ap*"}
+    follower.store.put_workload(obj, "Deployment", live=False)
+    follower.listed(5)
+    follower.listed(5, name="other")
+    assert set(follower.wanted) == {APP}
+
+
+def test_a_later_list_wants_only_what_differs(follower: Follower) -> None:
+    follower.workload("app")
+    follower.listed(5)
+    follower.read(5, "a")
+    follower.wanted.clear()
+    follower.listed(5)
+    assert follower.wanted == []
+    follower.listed(9)
+    assert follower.wanted == [APP]
+    assert follower.record().version == 5, "decided on as it was, until it is read"
+
+
+def test_a_later_list_forgets_what_differs_and_nobody_follows(follower: Follower) -> None:
+    follower.watched(5, "a")
+    follower.listed(5)
+    assert follower.record().version == 5
+    follower.listed(9)
+    assert follower.store.state(APP) is UNREAD
+    assert follower.wanted == []
+
+
+def test_the_watch_goes_on_from_an_old_list_and_repeats_what_was_read(follower: Follower) -> None:
+    follower.workload("app")
+    follower.listed(5)
+    follower.read(8, "c")
+    held = follower.record()
+    follower.asked.clear()
+    follower.watched(6, "a")
+    follower.watched(7, "b")
+    follower.watched(8, "c")
+    assert follower.record() is held
+    assert follower.asked == []
+    follower.watched(9, "d")
+    assert follower.record().change.live
+    assert follower.asked == [WEB]
+
+
+def test_after_a_restore_of_the_server_lower_versions_are_believed(follower: Follower) -> None:
+    follower.workload("app")
+    follower.watched(800, "new")
+    before = follower.record().digests
+    follower.listed(300)
+    assert follower.wanted == [APP]
+    follower.read(300, "old")
+    assert follower.record().digests != before
+    assert follower.record().version == 300
+
+
+def test_a_watch_event_before_the_read_counts_as_found(follower: Follower) -> None:
+    follower.workload("app")
+    follower.listed(5)
+    follower.watched(6, "a")
+    assert not follower.record().change.live, "what it changed can't be told"
+
+
+def test_deleted_before_it_was_read(follower: Follower) -> None:
+    follower.workload("app")
+    follower.listed(5)
+    follower.asked.clear()
+    follower.store.drop_config(APP)
+    assert not follower.store.wanted(APP)
+    assert follower.asked == [WEB]
+
+
+def test_another_digest_key_drops_secrets_alone(follower: Follower) -> None:
+    token = ConfigId("secret", "shop", "token")
+    follower.store.put_live(
+        "secret", SecretObject(ObjectMeta("token", "shop", resource_version="3"), {"a": "YQ=="})
+    )
+    follower.watched(5, "a")
+    follower.store.rekey(DigestKey(b"k" * 32))
+    assert not isinstance(follower.store.state(token), ConfigRecord)
+    assert follower.record()
+
+
+def _config_map(name: str, version: int, value: str) -> ConfigMapObject:
+    return ConfigMapObject(ObjectMeta(name, "shop", resource_version=str(version)), {"a": value})
+
+
+def _deployment(config_maps: tuple[str, ...], version: int) -> WorkloadObject:
+    env_from = [{"configMapRef": {"name": name}} for name in config_maps]
+    template = {"spec": {"containers": [{"name": "main", "envFrom": env_from}]}}
+    meta = ObjectMeta("web", "shop", uid="u", resource_version=str(version), generation=version)
+    meta.annotations = {"reroll.dev/auto": "true"}
+    return WorkloadObject(meta, WorkloadSpec(template=msgspec.Raw(msgspec.json.encode(template))))
