@@ -160,6 +160,10 @@ async def test_forbidden_and_then_permitted(world: World, proxy: FaultProxy) -> 
     await world.until_true(
         lambda: all(check.ok for check in control.ready_checks()), "Secrets are listed at last"
     )
-    await world.until_adopted("web")
+
+    async def recorded() -> bool:
+        return '"secret/token"' in await world.applied("web")
+
+    await world.until(recorded, "what is in it was read")
     await world.secret("token", {"A": "2"})
     await world.until_rolled("web", 1)
