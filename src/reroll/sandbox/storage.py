@@ -1,0 +1,263 @@
+"""Objects in memory with what etcd and the registry do for them: versions, conflicts, generations, deletion.
+
+Objects are dicts as JSON has them. Those that go in are copied, those that come out are shared and must not be
+changed: who wants to change one makes a copy, changes that, and calls `update`. All is synchronous and belongs
+to one event loop; listeners are called within the write that they are told of, in order.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TypeAlias
+
+from msgspec import Struct
+
+from reroll.sandbox.kinds import DEPLOYMENT, Kind
+
+Object: TypeAlias = dict[str, Any]
+ChangeType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED"]
+Propagation: TypeAlias = Literal["Background", "Foreground", "Orphan"]
+
+HISTORY: Final = 20_000
+"""Changes that a watch can resume within."""
+
+
+class Change(Struct, frozen=True):
+    """One write."""
+
+    type: ChangeType
+    kind: Kind
+    object: Object
+    """As it is after the write; of a deletion as it last was, with the version of the deletion."""
+    previous: Object | None
+    version: int
+
+
+class StorageError(Exception):
+    """A write or read that can't be: what the API answers with a Status. `reason` as Kubernetes has it."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class NotFound(StorageError):
+    def __init__(self, kind: Kind, name: str) -> None:
+        super().__init__("NotFound", f'{_qualified(kind)} "{name}" not found')
+
+
+class AlreadyExists(StorageError):
+    def __init__(self, kind: Kind, name: str) -> None:
+        super().__init__("AlreadyExists", f'{_qualified(kind)} "{name}" already exists')
+
+
+class Conflict(StorageError):
+    def __init__(self, kind: Kind, name: str, detail: str = "") -> None:
+        why = detail or (
+            "the object has been modified; please apply your changes to the latest version and try again"
+        )
+        super().__init__("Conflict", f'Operation cannot be fulfilled on {_qualified(kind)} "{name}": {why}')
+
+
+class Expired(StorageError):
+    def __init__(self, version: int, oldest: int) -> None:
+        super().__init__("Expired", f"too old resource version: {version} ({oldest})")
+
+
+def _qualified(kind: Kind) -> str:
+    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+
+
+class Storage:
+    """All objects of one sandbox. `now` gives seconds since the epoch."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self.now = now
+        self.version = 1
+        """The resourceVersion of the last write: one sequence for all kinds, as etcd has it."""
+        self._objects: dict[Kind, dict[tuple[str, str], Object]] = {}
+        self._history: deque[Change] = deque()
+        self._forgotten = 0
+        self._listeners: list[Callable[[Change], None]] = []
+
+    # --- reading -------------------------------------------------------------------------------------
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """One object. Raises NotFound."""
+        found = self.find(kind, namespace, name)
+        if found is None:
+            raise NotFound(kind, name)
+        return found
+
+    def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """One object, or None."""
+        return self._objects.get(kind, {}).get((namespace, name))
+
+    def objects(self, kind: Kind, namespace: str = "") -> list[Object]:
+        """All objects of a kind, of one namespace or ("") all, ordered by namespace and name."""
+        held = self._objects.get(kind, {})
+        return [held[key] for key in sorted(held) if not namespace or key[0] == namespace]
+
+    def dependents(self, uid: str) -> Iterator[tuple[Kind, Object]]:
+        """Everything that names this uid in its ownerReferences."""
+        for kind, held in list(self._objects.items()):
+            for obj in list(held.values()):
+                if any(owner.get("uid") == uid for owner in obj["metadata"].get("ownerReferences", ())):
+                    yield kind, obj
+
+    def timestamp(self) -> str:
+        """The time now as the API writes it."""
+        return datetime.fromtimestamp(self.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    # --- watching ------------------------------------------------------------------------------------
+
+    def listen(self, listener: Callable[[Change], None]) -> Callable[[], None]:
+        """Be told of every write from now on; returns what ends it."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def since(self, version: int) -> list[Change]:
+        """The writes after this version. Raises Expired where they are no longer known."""
+        if version < self._forgotten:
+            raise Expired(version, self._forgotten)
+        return [change for change in self._history if change.version > version]
+
+    def forget_history(self) -> None:
+        """A watch can resume at nothing older than now, as after a compaction of etcd: a test of 410 Gone."""
+        self._history.clear()
+        self._forgotten = self.version
+
+    # --- writing -------------------------------------------------------------------------------------
+
+    def create(self, kind: Kind, obj: Object) -> Object:
+        """Store a new object. Raises AlreadyExists. metadata.name and namespace are set by the caller."""
+        made = copy.deepcopy(obj)
+        meta = made["metadata"]
+        key = (meta.get("namespace", ""), meta["name"])
+        if key in self._objects.get(kind, {}):
+            raise AlreadyExists(kind, meta["name"])
+        made["apiVersion"], made["kind"] = kind.api_version, kind.kind
+        meta["uid"] = str(uuid.uuid4())
+        meta["creationTimestamp"] = self.timestamp()
+        if kind.generation:
+            meta["generation"] = 1
+        meta.pop("deletionTimestamp", None)
+        return self._write("ADDED", kind, made, None)
+
+    def update(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
+        """Replace an object. Returns it as it is stored; what changes nothing writes nothing.
+
+        A resourceVersion or uid in it is a condition. `subresource` "status" replaces status alone; without,
+        status stays as it is for kinds that have the subresource. Raises NotFound and Conflict.
+        """
+        meta = obj["metadata"]
+        before = self.get(kind, meta.get("namespace", ""), meta["name"])
+        was = before["metadata"]
+        if meta.get("uid") not in (None, "", was["uid"]):
+            detail = (
+                f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {was['uid']}"
+            )
+            raise Conflict(kind, meta["name"], detail)
+        if meta.get("resourceVersion") not in (None, "", was["resourceVersion"]):
+            raise Conflict(kind, meta["name"])
+        made = copy.deepcopy(obj)
+        if kind.status and subresource == "status":
+            made = {**copy.deepcopy(before), "status": made.get("status", {})}
+            if "managedFields" in meta:
+                made["metadata"]["managedFields"] = copy.deepcopy(meta["managedFields"])
+        elif kind.status:
+            made.pop("status", None)
+            if "status" in before:
+                made["status"] = before["status"]
+        made["apiVersion"], made["kind"] = kind.api_version, kind.kind
+        new = made["metadata"]
+        for field in (
+            "uid",
+            "creationTimestamp",
+            "generation",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+        ):
+            new.pop(field, None)
+            if field in was:
+                new[field] = was[field]
+        new["resourceVersion"] = was["resourceVersion"]
+        if _without_times(made) == _without_times(before):
+            return before
+        if kind.generation and _counts(kind, made) != _counts(kind, before):
+            new["generation"] = was.get("generation", 0) + 1
+        written = self._write("MODIFIED", kind, made, before)
+        if new.get("deletionTimestamp") and not new.get("finalizers"):
+            self._remove(kind, written)
+        return written
+
+    def delete(
+        self, kind: Kind, namespace: str, name: str, *, propagation: Propagation = "Background"
+    ) -> Object:
+        """Delete an object, and what depends on it unless `Orphan`. Raises NotFound.
+
+        One with finalizers is marked and stays until they are gone. Returns the object as it last was.
+        """
+        obj = self.get(kind, namespace, name)
+        if obj["metadata"].get("finalizers"):
+            if obj["metadata"].get("deletionTimestamp"):
+                return obj
+            marked = copy.deepcopy(obj)
+            marked["metadata"]["deletionTimestamp"] = self.timestamp()
+            marked["metadata"]["deletionGracePeriodSeconds"] = 0
+            return self._write("MODIFIED", kind, marked, obj)
+        return self._remove(kind, obj, propagation)
+
+    def _remove(self, kind: Kind, obj: Object, propagation: Propagation = "Background") -> Object:
+        meta = obj["metadata"]
+        del self._objects[kind][meta.get("namespace", ""), meta["name"]]
+        last = copy.deepcopy(obj)
+        written = self._announce("DELETED", kind, last, obj)
+        for dependent_kind, dependent in self.dependents(meta["uid"]):
+            inner = dependent["metadata"]
+            owners = [o for o in inner["ownerReferences"] if o.get("uid") != meta["uid"]]
+            if propagation == "Orphan" or owners:
+                kept = copy.deepcopy(dependent)
+                kept["metadata"]["ownerReferences"] = owners
+                if not owners:
+                    del kept["metadata"]["ownerReferences"]
+                self._write("MODIFIED", dependent_kind, kept, dependent)
+            else:
+                self.delete(dependent_kind, inner.get("namespace", ""), inner["name"])
+        return written
+
+    def _write(self, type: ChangeType, kind: Kind, obj: Object, previous: Object | None) -> Object:
+        meta = obj["metadata"]
+        self._objects.setdefault(kind, {})[meta.get("namespace", ""), meta["name"]] = obj
+        return self._announce(type, kind, obj, previous)
+
+    def _announce(self, type: ChangeType, kind: Kind, obj: Object, previous: Object | None) -> Object:
+        self.version += 1
+        obj["metadata"]["resourceVersion"] = str(self.version)
+        change = Change(type, kind, obj, previous, self.version)
+        self._history.append(change)
+        if len(self._history) > HISTORY:
+            self._forgotten = self._history.popleft().version
+        for listener in list(self._listeners):
+            listener(change)
+        return obj
+
+
+def _counts(kind: Kind, obj: Object) -> Object:
+    """What metadata.generation counts: everything but metadata and status; of a Deployment its annotations too."""
+    counted = {field: value for field, value in obj.items() if field not in ("metadata", "status")}
+    if kind is DEPLOYMENT:
+        counted["annotations"] = obj["metadata"].get("annotations") or {}
+    return counted
+
+
+def _without_times(obj: Object) -> Object:
+    """An object without what moves though nothing was changed: the times in managedFields."""
+    meta = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
+    fields = [{k: v for k, v in f.items() if k != "time"} for f in obj["metadata"].get("managedFields") or ()]
+    return {**obj, "metadata": {**meta, "managedFields": fields}}
