@@ -73,7 +73,7 @@ class Controller:
             observe=self.metrics.requested,
         )
         self.queue: Queue[WorkloadId] = Queue(waited=self.metrics.waited)
-        self.events = EventRecorder(self.client)
+        self.events = EventRecorder(self.client, busy=lambda: len(self.queue) > 0)
         self.key_secret = DigestKeySecret(
             self.client, settings.key_namespace or cluster.namespace, settings.key_secret
         )

@@ -24,7 +24,7 @@ from reroll.kube.errors import (
     TooManyRequests,
     Unreachable,
 )
-from reroll.kube.events import SERIES_INTERVAL, SERIES_WINDOW, EventRecorder, ObjectReference
+from reroll.kube.events import GIVE_WAY, SERIES_INTERVAL, SERIES_WINDOW, EventRecorder, ObjectReference
 
 pytestmark = pytest.mark.looptime
 
@@ -498,6 +498,28 @@ class TestSending:
             await asyncio.sleep(6)
         assert server.notes == [str(number) for number in range(10)]
         assert server.most_in_flight == 2
+
+    async def test_more_urgent_work_goes_first_but_not_for_ever(self, server: FakeServer) -> None:
+        busy = True
+        recorder = EventRecorder(server, busy=lambda: busy)
+        async with running(recorder):
+            record(recorder, note="first")
+            await asyncio.sleep(GIVE_WAY / 2)
+            record(recorder, note="second")
+            assert server.notes == []
+            await asyncio.sleep(GIVE_WAY / 2 + 0.2)
+            assert server.notes == ["first"]
+            busy = False
+            await asyncio.sleep(0.2)
+            assert server.notes == ["first", "second"]
+
+    async def test_urgent_work_does_not_fill_the_buffer(self, server: FakeServer) -> None:
+        recorder = EventRecorder(server, capacity=10, busy=lambda: True)
+        async with running(recorder):
+            for number in range(8):
+                record(recorder, note=str(number))
+            await asyncio.sleep(1.0)
+        assert server.notes == ["0", "1", "2"]
 
     async def test_flush_sends_what_waits_and_what_is_not_due(
         self, server: FakeServer, recorder: EventRecorder

@@ -201,6 +201,10 @@ class Queue(Generic[K]):
 
     # --- looking at it -----------------------------------------------------------------------------
 
+    def __len__(self) -> int:
+        """How many keys are ready and wait for a worker."""
+        return len(self._flow_of)
+
     def since(self, key: K) -> float | None:
         """Loop time at which the key was first asked for since it was last handed out; None if it was not."""
         return self._since.get(key)

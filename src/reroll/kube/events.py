@@ -59,6 +59,10 @@ SERIES_INTERVAL: Final = 30.0
 """Seconds between two writes of one Event. A series is a counter, and 30 s is how stale it may be: short
 enough for a person who watches, and a fault that repeats every second costs two requests a minute."""
 
+GIVE_WAY: Final = 10.0
+"""Seconds that an Event waits at most for more urgent work."""
+
+_TICK = 0.05
 _SENDERS = 2  # enough for hundreds a second, and few next to the requests that patches may have in flight
 _ATTEMPTS = 6  # with the backoff below, 15 to 30 s: a restart of the API server loses few
 _FIRST_RETRY, _LAST_RETRY = 0.5, 8.0
@@ -132,7 +136,8 @@ class EventRecorder:
 
     `capacity` bounds the Events that wait, and those remembered for their series, each. `instance` names
     this process to people: the host's name by default, which in a pod is the pod's. `on_drop` is called
-    for each Event dropped.
+    for each Event dropped. While `busy` says that there is more urgent work, Events wait, `GIVE_WAY` seconds at
+    most and while there is room: a crowd's patches go first, on the server too.
     """
 
     def __init__(
@@ -143,6 +148,7 @@ class EventRecorder:
         instance: str | None = None,
         controller: str = CONTROLLER,
         on_drop: Callable[[], None] | None = None,
+        busy: Callable[[], bool] = lambda: False,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._sender = sender
@@ -150,6 +156,7 @@ class EventRecorder:
         self._instance = cut(instance or socket.gethostname() or "unknown", FIELD_LIMIT)
         self._controller = controller
         self._on_drop = on_drop
+        self._busy = busy
         self._wall = wall
         # Two lines, for the oldest Normal Event is dropped first; `number` gives the order over both.
         self._normal: deque[_Entry] = deque()
@@ -337,6 +344,8 @@ class EventRecorder:
 
     async def _send_forever(self) -> None:
         while True:
+            if await self._give_way():
+                continue
             entry = self._take()
             if entry is not None:
                 await self._send(entry)
@@ -346,6 +355,17 @@ class EventRecorder:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(due):
                     await self._wake.wait()
+
+    async def _give_way(self) -> bool:
+        """True after a short wait, if what is waiting can wait for more urgent work."""
+        lines = [line[0] for line in (self._normal, self._warning) if line]
+        if not lines or not self._busy():
+            return False
+        oldest = asyncio.get_running_loop().time() - min(entry.seen for entry in lines)
+        if oldest > GIVE_WAY or len(self._normal) + len(self._warning) > self._capacity // 2:
+            return False
+        await asyncio.sleep(_TICK)
+        return True
 
     async def _send_waiting(self) -> None:
         """Send until nothing waits and no sender has anything in hand."""
