@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +17,6 @@ from msgspec import Struct
 from reroll.core.decide import PodAges
 from reroll.core.observe import epoch
 from reroll.core.records import WorkloadId
-from reroll.kube.client import Client
 from reroll.kube.errors import Forbidden, Gone
 from reroll.kube.resources import PODS
 
@@ -64,10 +64,16 @@ def workload_of(namespace: str, labels: dict[str, str] | None, owner: _Owner) ->
     return WorkloadId(owner.kind, namespace, owner.name)
 
 
+class Lister(Protocol):
+    """What is asked of the server; `kube.client.Client` does it."""
+
+    async def list_page(self, path: str, *, accept: str | None = None) -> bytes: ...
+
+
 class Ages:
     """Answers for the pods' ages, from one list per namespace that is fresh for a few seconds."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Lister) -> None:
         self._client = client
         self._lists: dict[str, tuple[float, dict[WorkloadId, PodAges] | None]] = {}
         self._locks: dict[str, asyncio.Lock] = {}

@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import structlog
 from msgspec.structs import replace
 
-from reroll.controller.ages import Ages
+from reroll.controller.ages import Ages, Lister
 from reroll.controller.metrics import Metrics
 from reroll.controller.queue import Queue, QueueClosed
 from reroll.controller.report import Reporter
 from reroll.controller.store import Entry, Store, decode_workload
 from reroll.core.decide import Decision, Kind, Situation, decide
 from reroll.core.records import Applied, WorkloadId
-from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, Conflict, NotFound
 from reroll.modes import rollout
 
@@ -30,6 +30,13 @@ _CONFLICTS = 4  # answers of 409 in a row that are asked again at once; then the
 _FOREIGN_KEY = 5.0  # seconds for which a digest key is believed not to be in force
 _TRUCE = 30.0  # seconds in which our annotation is written at most _RECORDS times, without a rollout
 _RECORDS = 5
+
+
+class Server(Lister, Protocol):
+    """What is asked of the API server: `kube.client.Client` does it, and `insight.simulation` plays it."""
+
+    async def get(self, path: str) -> bytes: ...
+    async def patch(self, path: str, body: bytes) -> bytes: ...
 
 
 class Reconciler:
@@ -43,7 +50,7 @@ class Reconciler:
         self,
         store: Store,
         queue: Queue[WorkloadId],
-        client: Client,
+        client: Server,
         reporter: Reporter,
         metrics: Metrics,
         *,

@@ -52,7 +52,18 @@ UNREAD = Unknown("its content is not read yet", reading=True)
 Ask = Callable[[WorkloadId, ConfigId | None], None]
 """Called for each workload that has to be decided on, with the config object that caused it, if one did."""
 
+Content = tuple[tuple[str, ...], bytes]
+"""The sorted keys of a config object, and their digests joined."""
+Digester = Callable[[ConfigMapObject | SecretObject, DigestKey], Content]
+
 V = TypeVar("V")
+
+
+def content(obj: ConfigMapObject | SecretObject, key: DigestKey) -> Content:
+    """The digests of an object's values, as `core.digests` makes them."""
+    if isinstance(obj, ConfigMapObject):
+        return config_map_digests(obj.data, obj.binary_data)
+    return secret_digests(obj.metadata.namespace, obj.metadata.name, obj.data, key)
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -67,7 +78,8 @@ class Entry(Struct, frozen=True, gc=False):
 class Store:
     """The caches and indexes. All methods are called from the event loop, and none blocks.
 
-    `want` is called for each object whose content is to be read.
+    `want` is called for each object whose content is to be read. `content` makes its digests; objects that
+    carry theirs in place of values (`insight.simulation`) have another.
     """
 
     def __init__(
@@ -81,6 +93,7 @@ class Store:
         field_manager: str = "reroll",
         in_scope: Callable[[str, Mapping[str, str]], bool] = lambda namespace, labels: True,
         now: Callable[[], float] = time.time,
+        content: Digester = content,
     ) -> None:
         self.key = key
         self.ask = ask
@@ -91,6 +104,7 @@ class Store:
         self._manager = field_manager
         self._in_scope = in_scope
         self._now = now
+        self._content = content
         self._configs: dict[ConfigKind, dict[str, dict[str, ConfigRecord | Unknown]]] = {
             "configmap": {},
             "secret": {},
@@ -196,12 +210,7 @@ class Store:
             return  # a watch that lags behind what was read
         # What a watch changed of an object that was not read yet can't be told: it counts as found.
         arrived = self._now() if live and held is not UNREAD else 0.0
-        content = (
-            config_map_digests(obj.data, obj.binary_data)
-            if isinstance(obj, ConfigMapObject)
-            else secret_digests(meta.namespace, meta.name, obj.data, self.key)
-        )
-        record = config_record(meta, content, previous, flags=self._flags, arrived=arrived)
+        record = config_record(meta, self._content(obj, self.key), previous, flags=self._flags, arrived=arrived)
         if record is previous:
             return
         names[meta.name] = record
