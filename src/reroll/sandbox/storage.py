@@ -7,7 +7,6 @@ to one event loop; listeners are called within the write that they are told of, 
 
 from __future__ import annotations
 
-import copy
 import time
 import uuid
 from collections import deque
@@ -17,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from reroll.sandbox.kinds import DEPLOYMENT, Kind
+from reroll.sandbox.kinds import DEPLOYMENT, POD, Kind
 
 Object: TypeAlias = dict[str, Any]
 ChangeType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED"]
@@ -81,6 +80,8 @@ class Storage:
         self.version = 1
         """The resourceVersion of the last write: one sequence for all kinds, as etcd has it."""
         self._objects: dict[Kind, dict[tuple[str, str], Object]] = {}
+        self._owned: dict[str, dict[tuple[Kind, str, str], None]] = {}
+        """By the uid of an owner, what names it in its ownerReferences."""
         self._history: deque[Change] = deque()
         self._forgotten = 0
         self._listeners: list[Callable[[Change], None]] = []
@@ -105,14 +106,14 @@ class Storage:
 
     def dependents(self, uid: str) -> Iterator[tuple[Kind, Object]]:
         """Everything that names this uid in its ownerReferences."""
-        for kind, held in list(self._objects.items()):
-            for obj in list(held.values()):
-                if any(owner.get("uid") == uid for owner in obj["metadata"].get("ownerReferences", ())):
-                    yield kind, obj
+        for kind, namespace, name in tuple(self._owned.get(uid, ())):
+            obj = self.find(kind, namespace, name)
+            if obj is not None:
+                yield kind, obj
 
-    def timestamp(self) -> str:
-        """The time now as the API writes it."""
-        return datetime.fromtimestamp(self.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    def timestamp(self, after: float = 0.0) -> str:
+        """The time now, or so many seconds later, as the API writes it."""
+        return datetime.fromtimestamp(self.now() + after, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     # --- watching ------------------------------------------------------------------------------------
 
@@ -136,7 +137,7 @@ class Storage:
 
     def create(self, kind: Kind, obj: Object) -> Object:
         """Store a new object. Raises AlreadyExists. metadata.name and namespace are set by the caller."""
-        made = copy.deepcopy(obj)
+        made = copied(obj)
         meta = made["metadata"]
         key = (meta.get("namespace", ""), meta["name"])
         if key in self._objects.get(kind, {}):
@@ -165,12 +166,17 @@ class Storage:
             raise Conflict(kind, meta["name"], detail)
         if meta.get("resourceVersion") not in (None, "", was["resourceVersion"]):
             raise Conflict(kind, meta["name"])
-        made = copy.deepcopy(obj)
         if kind.status and subresource == "status":
-            made = {**copy.deepcopy(before), "status": made.get("status", {})}
-            if "managedFields" in meta:
-                made["metadata"]["managedFields"] = copy.deepcopy(meta["managedFields"])
-        elif kind.status:
+            # Objects that are stored never change, so what is not written can be shared with the one before.
+            made = {**before, "metadata": dict(was), "status": copied(obj.get("status", {}))}
+            # A Deployment's revision is an annotation, and its controller writes it with the status: so the
+            # API server lets it, and the generation stays (pkg/registry/apps/deployment/strategy.go).
+            for field in ("managedFields", "annotations") if kind is DEPLOYMENT else ("managedFields",):
+                if field in meta:
+                    made["metadata"][field] = copied(meta[field])
+        else:
+            made = copied(obj)
+        if kind.status and subresource != "status":
             made.pop("status", None)
             if "status" in before:
                 made["status"] = before["status"]
@@ -189,40 +195,53 @@ class Storage:
         new["resourceVersion"] = was["resourceVersion"]
         if _without_times(made) == _without_times(before):
             return before
-        if kind.generation and _counts(kind, made) != _counts(kind, before):
+        if kind.generation and not subresource and _counts(kind, made) != _counts(kind, before):
             new["generation"] = was.get("generation", 0) + 1
         written = self._write("MODIFIED", kind, made, before)
-        if new.get("deletionTimestamp") and not new.get("finalizers"):
+        graceful = bool(new.get("deletionGracePeriodSeconds"))
+        if new.get("deletionTimestamp") and not new.get("finalizers") and not graceful:
             self._remove(kind, written)
         return written
 
     def delete(
-        self, kind: Kind, namespace: str, name: str, *, propagation: Propagation = "Background"
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        propagation: Propagation = "Background",
+        grace: int | None = None,
     ) -> Object:
         """Delete an object, and what depends on it unless `Orphan`. Raises NotFound.
 
-        One with finalizers is marked and stays until they are gone. Returns the object as it last was.
+        One with finalizers is marked and stays until they are gone. So is a Pod that runs on a node, until its
+        kubelet deletes it with a `grace` of 0 seconds; None is what its spec says. Returns the object as it
+        is then, or as it last was.
         """
         obj = self.get(kind, namespace, name)
-        if obj["metadata"].get("finalizers"):
-            if obj["metadata"].get("deletionTimestamp"):
-                return obj
-            marked = copy.deepcopy(obj)
-            marked["metadata"]["deletionTimestamp"] = self.timestamp()
-            marked["metadata"]["deletionGracePeriodSeconds"] = 0
-            return self._write("MODIFIED", kind, marked, obj)
-        return self._remove(kind, obj, propagation)
+        meta = obj["metadata"]
+        on_a_node = kind is POD and bool(obj.get("spec", {}).get("nodeName"))
+        seconds = (_grace(obj) if grace is None else grace) if on_a_node else 0
+        if not seconds and not meta.get("finalizers"):
+            return self._remove(kind, obj, propagation)
+        if meta.get("deletionTimestamp") and seconds >= meta.get("deletionGracePeriodSeconds", 0):
+            return obj
+        marked = {**obj, "metadata": dict(meta)}
+        marked["metadata"]["deletionTimestamp"] = self.timestamp(seconds)
+        marked["metadata"]["deletionGracePeriodSeconds"] = seconds
+        return self._write("MODIFIED", kind, marked, obj)
 
     def _remove(self, kind: Kind, obj: Object, propagation: Propagation = "Background") -> Object:
         meta = obj["metadata"]
         del self._objects[kind][meta.get("namespace", ""), meta["name"]]
-        last = copy.deepcopy(obj)
+        self._own(kind, obj, None)
+        last = copied(obj)
         written = self._announce("DELETED", kind, last, obj)
         for dependent_kind, dependent in self.dependents(meta["uid"]):
             inner = dependent["metadata"]
             owners = [o for o in inner["ownerReferences"] if o.get("uid") != meta["uid"]]
             if propagation == "Orphan" or owners:
-                kept = copy.deepcopy(dependent)
+                kept = copied(dependent)
                 kept["metadata"]["ownerReferences"] = owners
                 if not owners:
                     del kept["metadata"]["ownerReferences"]
@@ -234,7 +253,23 @@ class Storage:
     def _write(self, type: ChangeType, kind: Kind, obj: Object, previous: Object | None) -> Object:
         meta = obj["metadata"]
         self._objects.setdefault(kind, {})[meta.get("namespace", ""), meta["name"]] = obj
+        self._own(kind, previous, obj)
         return self._announce(type, kind, obj, previous)
+
+    def _own(self, kind: Kind, before: Object | None, after: Object | None) -> None:
+        """Keep the index of owners."""
+        was, now = ((obj["metadata"].get("ownerReferences") or [] if obj else []) for obj in (before, after))
+        if was == now:
+            return
+        meta = (after or before or {})["metadata"]
+        key = (kind, meta.get("namespace", ""), meta["name"])
+        for owner in was:
+            held = self._owned.get(owner.get("uid"), {})
+            held.pop(key, None)
+            if not held:
+                self._owned.pop(owner.get("uid"), None)
+        for owner in now:
+            self._owned.setdefault(owner.get("uid"), {})[key] = None
 
     def _announce(self, type: ChangeType, kind: Kind, obj: Object, previous: Object | None) -> Object:
         self.version += 1
@@ -246,6 +281,23 @@ class Storage:
         for listener in list(self._listeners):
             listener(change)
         return obj
+
+
+def copied(value: Any) -> Any:
+    """A deep copy of what JSON can hold: several times faster than `copy.deepcopy`, which most writes would be."""
+    if type(value) is dict:
+        return {key: copied(inner) for key, inner in value.items()}
+    if type(value) is list:
+        return [copied(inner) for inner in value]
+    return value
+
+
+def _grace(pod: Object) -> int:
+    """terminationGracePeriodSeconds, whose default is 30; a Pod that has ended has nothing to wait for."""
+    if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+        return 0
+    seconds = pod.get("spec", {}).get("terminationGracePeriodSeconds")
+    return 30 if seconds is None else int(seconds)
 
 
 def _counts(kind: Kind, obj: Object) -> Object:
