@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 
-class Kind(Struct, frozen=True):
+class Kind(Struct, frozen=True, cache_hash=True):
     """One kind of object, as discovery tells it."""
 
     group: str
@@ -43,6 +43,8 @@ SECRET: Final = Kind("", "v1", "Secret", "secrets")
 POD: Final = Kind("", "v1", "Pod", "pods", ("po",), True, True, False, True, ("all",))
 NODE: Final = Kind("", "v1", "Node", "nodes", ("no",), False, True)
 SERVICE_ACCOUNT: Final = Kind("", "v1", "ServiceAccount", "serviceaccounts", ("sa",))
+SERVICE: Final = Kind("", "v1", "Service", "services", ("svc",), True, True, False, False, ("all",))
+"""An object and no more: no addresses behind it."""
 DEPLOYMENT: Final = _apps("Deployment", "deployments", "deploy")
 REPLICA_SET: Final = _apps("ReplicaSet", "replicasets", "rs")
 STATEFUL_SET: Final = _apps("StatefulSet", "statefulsets", "sts")
@@ -72,6 +74,7 @@ KINDS: Final = (
     POD,
     NODE,
     SERVICE_ACCOUNT,
+    SERVICE,
     DEPLOYMENT,
     REPLICA_SET,
     STATEFUL_SET,

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from reroll.sandbox.kinds import DEPLOYMENT, POD, Kind
+from reroll.sandbox.kinds import DEPLOYMENT, NAMESPACE, POD, Kind
 
 Object: TypeAlias = dict[str, Any]
 ChangeType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED"]
@@ -40,19 +40,22 @@ class Change(Struct, frozen=True):
 class StorageError(Exception):
     """A write or read that can't be: what the API answers with a Status. `reason` as Kubernetes has it."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.reason = reason
+        self.details: dict[str, Any] = details or {}
+        """What the Status tells for programs: the object and the causes."""
+        self.metadata: dict[str, Any] = {}
 
 
 class NotFound(StorageError):
     def __init__(self, kind: Kind, name: str) -> None:
-        super().__init__("NotFound", f'{_qualified(kind)} "{name}" not found')
+        super().__init__("NotFound", f'{_qualified(kind)} "{name}" not found', _details(kind, name))
 
 
 class AlreadyExists(StorageError):
     def __init__(self, kind: Kind, name: str) -> None:
-        super().__init__("AlreadyExists", f'{_qualified(kind)} "{name}" already exists')
+        super().__init__("AlreadyExists", f'{_qualified(kind)} "{name}" already exists', _details(kind, name))
 
 
 class Conflict(StorageError):
@@ -60,7 +63,8 @@ class Conflict(StorageError):
         why = detail or (
             "the object has been modified; please apply your changes to the latest version and try again"
         )
-        super().__init__("Conflict", f'Operation cannot be fulfilled on {_qualified(kind)} "{name}": {why}')
+        message = f'Operation cannot be fulfilled on {_qualified(kind)} "{name}": {why}'
+        super().__init__("Conflict", message, _details(kind, name))
 
 
 class Expired(StorageError):
@@ -72,6 +76,10 @@ def _qualified(kind: Kind) -> str:
     return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
 
 
+def _details(kind: Kind, name: str) -> dict[str, Any]:
+    return {"name": name, "group": kind.group, "kind": kind.plural}
+
+
 class Storage:
     """All objects of one sandbox. `now` gives seconds since the epoch."""
 
@@ -79,7 +87,8 @@ class Storage:
         self.now = now
         self.version = 1
         """The resourceVersion of the last write: one sequence for all kinds, as etcd has it."""
-        self._objects: dict[Kind, dict[tuple[str, str], Object]] = {}
+        self._objects: dict[Kind, dict[str, dict[str, Object]]] = {}
+        """By kind, namespace and name."""
         self._owned: dict[str, dict[tuple[Kind, str, str], None]] = {}
         """By the uid of an owner, what names it in its ownerReferences."""
         self._history: deque[Change] = deque()
@@ -97,12 +106,17 @@ class Storage:
 
     def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """One object, or None."""
-        return self._objects.get(kind, {}).get((namespace, name))
+        return self._objects.get(kind, {}).get(namespace, {}).get(name)
 
     def objects(self, kind: Kind, namespace: str = "") -> list[Object]:
         """All objects of a kind, of one namespace or ("") all, ordered by namespace and name."""
         held = self._objects.get(kind, {})
-        return [held[key] for key in sorted(held) if not namespace or key[0] == namespace]
+        spaces = [namespace] if namespace else sorted(held)
+        return [obj for space in spaces for _, obj in sorted(held.get(space, {}).items(), key=_first)]
+
+    def kinds(self) -> list[Kind]:
+        """The kinds that there are, or were, objects of."""
+        return list(self._objects)
 
     def dependents(self, uid: str) -> Iterator[tuple[Kind, Object]]:
         """Everything that names this uid in its ownerReferences."""
@@ -135,22 +149,25 @@ class Storage:
 
     # --- writing -------------------------------------------------------------------------------------
 
-    def create(self, kind: Kind, obj: Object) -> Object:
-        """Store a new object. Raises AlreadyExists. metadata.name and namespace are set by the caller."""
+    def create(self, kind: Kind, obj: Object, *, dry_run: bool = False) -> Object:
+        """Store a new object. Raises AlreadyExists. metadata.name and namespace are set by the caller.
+
+        With `dry_run`, here and below, nothing is stored: the answer is what would be.
+        """
         made = copied(obj)
         meta = made["metadata"]
-        key = (meta.get("namespace", ""), meta["name"])
-        if key in self._objects.get(kind, {}):
+        if self.find(kind, meta.get("namespace", ""), meta["name"]) is not None:
             raise AlreadyExists(kind, meta["name"])
         made["apiVersion"], made["kind"] = kind.api_version, kind.kind
         meta["uid"] = str(uuid.uuid4())
         meta["creationTimestamp"] = self.timestamp()
         if kind.generation:
             meta["generation"] = 1
-        meta.pop("deletionTimestamp", None)
-        return self._write("ADDED", kind, made, None)
+        for field in ("deletionTimestamp", "resourceVersion"):
+            meta.pop(field, None)
+        return made if dry_run else self._write("ADDED", kind, made, None)
 
-    def update(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
+    def update(self, kind: Kind, obj: Object, *, subresource: str = "", dry_run: bool = False) -> Object:
         """Replace an object. Returns it as it is stored; what changes nothing writes nothing.
 
         A resourceVersion or uid in it is a condition. `subresource` "status" replaces status alone; without,
@@ -197,9 +214,13 @@ class Storage:
             return before
         if kind.generation and not subresource and _counts(kind, made) != _counts(kind, before):
             new["generation"] = was.get("generation", 0) + 1
+        if dry_run:
+            return made
         written = self._write("MODIFIED", kind, made, before)
         graceful = bool(new.get("deletionGracePeriodSeconds"))
-        if new.get("deletionTimestamp") and not new.get("finalizers") and not graceful:
+        held = self.find(kind, new.get("namespace", ""), new["name"])
+        # A listener may have removed it meanwhile.
+        if held is written and new.get("deletionTimestamp") and not _finalizers(kind, made) and not graceful:
             self._remove(kind, written)
         return written
 
@@ -211,6 +232,7 @@ class Storage:
         *,
         propagation: Propagation = "Background",
         grace: int | None = None,
+        dry_run: bool = False,
     ) -> Object:
         """Delete an object, and what depends on it unless `Orphan`. Raises NotFound.
 
@@ -222,7 +244,9 @@ class Storage:
         meta = obj["metadata"]
         on_a_node = kind is POD and bool(obj.get("spec", {}).get("nodeName"))
         seconds = (_grace(obj) if grace is None else grace) if on_a_node else 0
-        if not seconds and not meta.get("finalizers"):
+        if dry_run:
+            return obj
+        if not seconds and not _finalizers(kind, obj):
             return self._remove(kind, obj, propagation)
         if meta.get("deletionTimestamp") and seconds >= meta.get("deletionGracePeriodSeconds", 0):
             return obj
@@ -233,7 +257,7 @@ class Storage:
 
     def _remove(self, kind: Kind, obj: Object, propagation: Propagation = "Background") -> Object:
         meta = obj["metadata"]
-        del self._objects[kind][meta.get("namespace", ""), meta["name"]]
+        del self._objects[kind][meta.get("namespace", "")][meta["name"]]
         self._own(kind, obj, None)
         last = copied(obj)
         written = self._announce("DELETED", kind, last, obj)
@@ -246,13 +270,13 @@ class Storage:
                 if not owners:
                     del kept["metadata"]["ownerReferences"]
                 self._write("MODIFIED", dependent_kind, kept, dependent)
-            else:
+            elif self.find(dependent_kind, inner.get("namespace", ""), inner["name"]) is not None:
                 self.delete(dependent_kind, inner.get("namespace", ""), inner["name"])
         return written
 
     def _write(self, type: ChangeType, kind: Kind, obj: Object, previous: Object | None) -> Object:
         meta = obj["metadata"]
-        self._objects.setdefault(kind, {})[meta.get("namespace", ""), meta["name"]] = obj
+        self._objects.setdefault(kind, {}).setdefault(meta.get("namespace", ""), {})[meta["name"]] = obj
         self._own(kind, previous, obj)
         return self._announce(type, kind, obj, previous)
 
@@ -298,6 +322,16 @@ def _grace(pod: Object) -> int:
         return 0
     seconds = pod.get("spec", {}).get("terminationGracePeriodSeconds")
     return 30 if seconds is None else int(seconds)
+
+
+def _first(pair: tuple[str, Object]) -> str:
+    return pair[0]
+
+
+def _finalizers(kind: Kind, obj: Object) -> list[str]:
+    """What has to be done before an object goes. A Namespace has some in its spec, too: that it be emptied."""
+    own: list[str] = obj["metadata"].get("finalizers") or []
+    return [*own, *(obj.get("spec") or {}).get("finalizers", ())] if kind is NAMESPACE else own
 
 
 def _counts(kind: Kind, obj: Object) -> Object:
