@@ -151,8 +151,7 @@ def compare(old: Any, new: Any, type: Type) -> tuple[Fields | None, Fields | Non
         return None, None
     before, after = _entries(old, type), _entries(new, type)
     if (
-        not before
-        and not after
+        (not before and not after)
         or (before is None and old is not _ABSENT)
         or (after is None and new is not _ABSENT)
     ):

@@ -77,9 +77,15 @@ def of(kind: Kind, api_version: str = "") -> Type:
     return _types()[name] if name else _custom()
 
 
-def read(value: Any, type: Type, unknown: list[str], path: str = "") -> Any:
-    """A value as the server reads it: nulls, empty maps and lists and unknown fields left out, inline structs put
-    in. The paths of unknown fields are added to `unknown`. Raises Refused for values of a wrong type."""
+def named(name: str) -> Type:
+    """A type of the table by its name."""
+    return _types()[name]
+
+
+def read(value: Any, type: Type, unknown: list[str], path: str = "", *, inline: bool = True) -> Any:
+    """A value as the server reads it: nulls, empty maps and lists and unknown fields left out, and with `inline`
+    the structs put in that Go always writes. The paths of unknown fields are added to `unknown`. Raises Refused
+    for values of a wrong type."""
     code = type.code
     if code == "*":
         return value
@@ -102,18 +108,21 @@ def read(value: Any, type: Type, unknown: list[str], path: str = "") -> Any:
             if known.code in ("s", "*") and inner.__class__ is str:
                 made[key] = inner
                 continue
-            inner = read(inner, known, unknown, f"{path}{key}.")
+            inner = read(inner, known, unknown, f"{path}{key}.", inline=inline)
             if inner or known.required or known.code not in ("map", "list"):
                 made[key] = inner
         for key in type.inline_fields:
-            if key not in made:
+            if inline and key not in made:
                 made[key] = {}
         return made
     if code == "map":
-        return {key: read(inner, type.items, unknown, f"{path}{key}.") for key, inner in value.items()}
+        inner_type = type.items
+        return {k: read(v, inner_type, unknown, f"{path}{k}.", inline=inline) for k, v in value.items()}
     if code == "list":
         at = path.removesuffix(".")
-        return [read(inner, type.items, unknown, f"{at}[{n}].") for n, inner in enumerate(value)]
+        return [
+            read(inner, type.items, unknown, f"{at}[{n}].", inline=inline) for n, inner in enumerate(value)
+        ]
     return value
 
 

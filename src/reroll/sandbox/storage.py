@@ -147,9 +147,15 @@ class Storage:
         self._history.clear()
         self._forgotten = self.version
 
+    def redeclare(self, old: Kind, new: Kind) -> None:
+        """A declared kind changed, such as by a subresource more: its objects are of the new one."""
+        self._objects[new] = self._objects.pop(old, {})
+        for uid, owned in self._owned.items():
+            self._owned[uid] = {(new if k == old else k, space, name): None for k, space, name in owned}
+
     # --- writing -------------------------------------------------------------------------------------
 
-    def create(self, kind: Kind, obj: Object, *, dry_run: bool = False) -> Object:
+    def create(self, kind: Kind, obj: Object, *, uid: str = "", dry_run: bool = False) -> Object:
         """Store a new object. Raises AlreadyExists. metadata.name and namespace are set by the caller.
 
         With `dry_run`, here and below, nothing is stored: the answer is what would be.
@@ -159,7 +165,7 @@ class Storage:
         if self.find(kind, meta.get("namespace", ""), meta["name"]) is not None:
             raise AlreadyExists(kind, meta["name"])
         made["apiVersion"], made["kind"] = kind.api_version, kind.kind
-        meta["uid"] = str(uuid.uuid4())
+        meta["uid"] = uid or str(uuid.uuid4())
         meta["creationTimestamp"] = self.timestamp()
         if kind.generation:
             meta["generation"] = 1
