@@ -109,7 +109,7 @@ class Play:
 
 def condition(obj: Object, type: str) -> tuple[str, str]:
     """(status, reason) of a condition."""
-    found = next((c for c in obj.get("status", {}).get("conditions", []) if c["type"] == type), {})
+    found: Object = next((c for c in obj.get("status", {}).get("conditions", []) if c["type"] == type), {})
     return found.get("status", ""), found.get("reason", "")
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import structlog
 
 from reroll.sandbox.kinds import Kind
-from reroll.sandbox.storage import Storage
+from reroll.sandbox.storage import AlreadyExists, Storage
 
 log = structlog.get_logger(__name__)
 
@@ -97,11 +97,13 @@ class Clockwork:
     def _look(self, sync: Sync, kind: Kind, namespace: str, name: str) -> None:
         try:
             sync(namespace, name)
+        except AlreadyExists:
+            pass  # the name is taken, most often by a pod that is ending; its owner of the same name is told then
         except Exception as error:
             # An object that no API server would have let in must not stop all others. The text of the error
             # could hold what the object holds.
             log.error(
-                "the sandbox can't act on an object: it is malformed, or something else has its pods' names",
+                "the sandbox can't act on an object: it is malformed",
                 kind=kind.kind,
                 namespace=namespace,
                 name=name,

@@ -268,15 +268,18 @@ class Kubelet:
         else:
             due = []
         if coming := [seconds for seconds in due if 0 < seconds < math.inf]:
-            self._clockwork.touch_in(min(coming), POD, pod["metadata"]["namespace"], pod["metadata"]["name"])
+            self._clockwork.touch_in(
+                min(coming) + MOMENT, POD, pod["metadata"]["namespace"], pod["metadata"]["name"]
+            )
 
     def _age(self, run: _Run) -> float:
-        """Seconds since the last container started."""
+        """Seconds since the last container started, and a moment more: what is that near counts as due."""
         return self._clockwork.time() - run.since + MOMENT
 
     def _backoff(self, run: _Run) -> float:
         """Seconds until crashed containers are started again."""
-        return self._pace.crash_backoff * min(2**run.restarts, _LONGEST_BACKOFF) - self._age(run)
+        times: int = min(2**run.restarts, _LONGEST_BACKOFF)
+        return self._pace.crash_backoff * times - self._age(run)
 
     def _ready_after(self, pod: Object) -> float:
         asked = _duration(pod, READY_AFTER)

@@ -119,12 +119,13 @@ def is_ready(pod: Object) -> bool:
     return conditions.is_true(pod, "Ready")
 
 
-def fits(spec: Object, node: Object) -> bool:
-    """True if a pod of this spec may be on this node: it is schedulable and has the labels of nodeSelector."""
+def fits(spec: Object, node: Object, *, daemon: bool = False) -> bool:
+    """True if a pod of this spec may be on this node: it has the labels of nodeSelector, and is schedulable,
+    which those of a DaemonSet do not ask for."""
     labels = node["metadata"].get("labels") or {}
     selector = spec.get("nodeSelector") or {}
-    unschedulable = (node.get("spec") or {}).get("unschedulable") is True
-    return not unschedulable and all(labels.get(key) == value for key, value in selector.items())
+    cordoned = (node.get("spec") or {}).get("unschedulable") is True and not daemon
+    return not cordoned and all(labels.get(key) == value for key, value in selector.items())
 
 
 def label(pod: Object, name: str) -> str | None:

@@ -10,20 +10,28 @@ from typing import Final
 
 from reroll.sandbox.clockwork import Clockwork
 from reroll.sandbox.crashes import CrashRule
+from reroll.sandbox.cron_jobs import CronJobs
+from reroll.sandbox.daemon_sets import DaemonSets
 from reroll.sandbox.deployments import Deployments
+from reroll.sandbox.jobs import Jobs
 from reroll.sandbox.kinds import (
     CONFIG_MAP,
+    CRON_JOB,
+    DAEMON_SET,
     DEPLOYMENT,
+    JOB,
     KINDS,
     NODE,
     POD,
     REPLICA_SET,
     SECRET,
+    STATEFUL_SET,
     Kind,
 )
 from reroll.sandbox.kubelet import Kubelet, Pace
 from reroll.sandbox.pods import controller_of
 from reroll.sandbox.replica_sets import ReplicaSets
+from reroll.sandbox.stateful_sets import StatefulSets
 from reroll.sandbox.storage import Change, Object, Storage
 
 NODE_NAME: Final = "sandbox"
@@ -56,7 +64,11 @@ class Rollouts:
         self._syncs = {
             POD: self.kubelet.sync,
             REPLICA_SET: ReplicaSets(self._clockwork).sync,
+            STATEFUL_SET: StatefulSets(self._clockwork).sync,
+            DAEMON_SET: DaemonSets(self._clockwork).sync,
+            JOB: Jobs(self._clockwork).sync,
             DEPLOYMENT: Deployments(self._clockwork).sync,
+            CRON_JOB: CronJobs(self._clockwork).sync,
         }
 
     async def run(self) -> None:
@@ -89,6 +101,7 @@ class Rollouts:
             self.kubelet.config_changed(kind, namespace, name)
             return
         if kind is NODE:
+            self._touch_all(DAEMON_SET)
             for pod in self._storage.objects(POD):
                 if not pod["spec"].get("nodeName"):
                     self._clockwork.touch(POD, pod["metadata"]["namespace"], pod["metadata"]["name"])
