@@ -7,10 +7,12 @@ REROLL_WRITE_SCHEMA=1.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 Json: TypeAlias = dict[str, Any]
+Numbers: TypeAlias = dict[str, dict[int, tuple[str, str]]]
 
 _SCALARS = {"string": "s", "integer": "i", "boolean": "b", "number": "n"}
 _NAMED = {
@@ -23,9 +25,10 @@ _NAMED = {
 }
 
 
-def table(schemas: Json, kinds: Iterable[tuple[str, str, str]]) -> Json:
+def table(schemas: Json, kinds: Iterable[tuple[str, str, str]], numbers: Numbers) -> Json:
     """The table for `kinds`, (group, version, kind) each, out of the component schemas of the OpenAPI v3 documents
-    of all their groups. `reroll.sandbox.schema` says what the letters mean."""
+    of all their groups. `reroll.sandbox.schema` says what the letters mean. `numbers` are those of `proto_numbers`:
+    OpenAPI has none."""
     roots: dict[str, str] = {}
     for group, version, kind in kinds:
         wanted = {"group": group, "version": version, "kind": kind}
@@ -45,8 +48,11 @@ def table(schemas: Json, kinds: Iterable[tuple[str, str, str]]) -> Json:
             types[name] = "*"
             continue
         required = schema.get("required", ())
+        places = dict(_places(numbers, name.replace("io.k8s.", "k8s.io.", 1), schema["properties"]))
         types[name] = {
-            field: ("~" if field in required else "") + _type(inner, pending)
+            field: ("~" if field in required else "")
+            + _type(inner, pending)
+            + (f"#{places[field]}" if field in places else "")
             for field, inner in sorted(schema["properties"].items())
         }
         if schema.get("x-kubernetes-map-type") == "atomic":
@@ -61,6 +67,34 @@ def table(schemas: Json, kinds: Iterable[tuple[str, str, str]]) -> Json:
             for name, fields in sorted(types.items(), key=lambda item: short[item[0]])
         },
     }
+
+
+def proto_numbers(texts: Iterable[str]) -> Numbers:
+    """Message -> number -> (field, its message), out of the generated.proto files of Kubernetes' modules."""
+    found: Numbers = {}
+    for text in texts:
+        package = re.search(r"^package ([\w.]+);", text, re.MULTILINE)
+        assert package
+        for message in re.finditer(r"^message (\w+) \{(.*?)^\}", text, re.MULTILINE | re.DOTALL):
+            fields = re.finditer(r"^  \w+ ?(\S+) (\w+) = (\d+);", message[2], re.MULTILINE)
+            inner = {
+                int(f[3]): (f[2], f[1][1:] if f[1][0] == "." else f"{package[1]}.{f[1]}") for f in fields
+            }
+            inner |= {
+                int(f[2]): (f[1], "")
+                for f in re.finditer(r"^  map<[^>]+> (\w+) = (\d+);", message[2], re.MULTILINE)
+            }
+            found[f"{package[1]}.{message[1]}"] = inner
+    return found
+
+
+def _places(numbers: Numbers, message: str, wanted: Json) -> Iterator[tuple[str, str]]:
+    """(field, number) of each field; ``2.19`` is field 19 of the message in field 2, which JSON has no name for."""
+    for number, (field, inner) in numbers.get(message, {}).items():
+        if field in wanted:
+            yield field, str(number)
+        else:
+            yield from ((name, f"{number}.{place}") for name, place in _places(numbers, inner, wanted))
 
 
 def written(content: Json) -> str:

@@ -17,7 +17,7 @@ import yaml
 from aiohttp import web
 from msgspec import Struct
 
-from reroll.sandbox import discovery, schema
+from reroll.sandbox import discovery, protobuf, schema
 from reroll.sandbox.lists import Selection
 from reroll.sandbox.problems import CODES, Cause, Invalid, Refused, status, unknown
 from reroll.sandbox.registry import PatchType, Registry, Write, patched_by
@@ -359,7 +359,7 @@ def _write(request: web.Request) -> Write:
 async def _body(request: web.Request, *, empty: bool = False) -> Any:
     """The body, decoded. `empty`: there need not be one."""
     media = request.headers.get("Content-Type", "application/json").partition(";")[0].strip()
-    if media not in _BODIES and media not in _PATCHES and request.can_read_body:
+    if media not in (*_BODIES, protobuf.MEDIA_TYPE) and media not in _PATCHES and request.can_read_body:
         accepted = ", ".join(_PATCHES if request.method == "PATCH" else _BODIES)
         raise Refused(
             "UnsupportedMediaType",
@@ -371,9 +371,13 @@ async def _body(request: web.Request, *, empty: bool = False) -> Any:
     if empty and not raw:
         return {}
     try:
+        if media == protobuf.MEDIA_TYPE:
+            return protobuf.decode(raw)
         if media.endswith("yaml"):
             return yaml.load(raw, _Loader)
         return msgspec.json.decode(raw)
+    except protobuf.ProtobufError as error:
+        raise Refused("BadRequest", f"the body of the request can't be read as protobuf: {error}") from None
     except (msgspec.DecodeError, yaml.YAMLError, ValueError, RecursionError):
         # Never the text of the error: it may quote the body, and that may be a Secret.
         if request.method == "PATCH":

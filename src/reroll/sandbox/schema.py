@@ -8,6 +8,7 @@ One type a line, its fields as short texts:
     {E  {!E      a map of E; ! owned as one whole        ~         before any of them: the field is required
     [E           a list of E: ``map=a,b`` merged by these keys in apply, ``set`` by value, ``merge=a`` by this
                  key in a strategic merge patch (``merge=`` by value); without, replaced as one whole
+    #2.19        at the end: its number in protobuf, here field 19 of field 2 (see `protobuf`)
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Type(Struct):
     by_value: bool = False
     merge_key: str | None = None
     """Of a strategic merge patch: "" merges by value, None replaces."""
+    numbers: tuple[int, ...] = ()
+    """Its place in protobuf messages."""
 
     def at(self, key: str) -> Type:
         """The type of a field of this struct, or of an entry of this map."""
@@ -75,6 +78,12 @@ def of(kind: Kind, api_version: str = "") -> Type:
     """The type of a kind's objects, as served in `api_version`; declared kinds take anything beside metadata."""
     name = _table()["kinds"].get(f"{api_version or kind.api_version}/{kind.kind}")
     return _types()[name] if name else _custom()
+
+
+def called(api_version: str, kind: str) -> Type | None:
+    """The type of what calls itself so; None for no built-in kind."""
+    name = _table()["kinds"].get(f"{api_version}/{kind}")
+    return _types()[name] if name else None
 
 
 def named(name: str) -> Type:
@@ -155,10 +164,16 @@ def _types() -> Mapping[str, Type]:
         structs[name] = ANYTHING if fields == "*" else Type("struct", atomic="!" in fields, fields={})
     for name, fields in table.items():
         if fields != "*":
-            parsed = {key: _parse(text, structs) for key, text in fields.items() if key != "!"}
+            parsed = {key: _field(text, structs) for key, text in fields.items() if key != "!"}
             structs[name].fields.update(parsed)
             structs[name].inline_fields.extend(key for key, type in parsed.items() if type.inline)
     return structs
+
+
+def _field(text: str, structs: Mapping[str, Type]) -> Type:
+    text, _, numbers = text.partition("#")
+    places = tuple(int(number) for number in numbers.split(".")) if numbers else ()
+    return msgspec.structs.replace(_parse(text, structs), numbers=places)
 
 
 def _parse(text: str, structs: Mapping[str, Type]) -> Type:
@@ -167,7 +182,7 @@ def _parse(text: str, structs: Mapping[str, Type]) -> Type:
     mark = text[0]
     if mark in "@&":
         struct = structs[text[1:].removeprefix("!")]
-        if struct is ANYTHING:
+        if struct.code == "*":
             return struct
         # A copy of its own, which shares the dict of fields that is filled later.
         return msgspec.structs.replace(
