@@ -46,6 +46,8 @@ FINISH_AFTER: Final = "sandbox.reroll.dev/finish-after"
 """On a pod template: how long its containers run before they end well. Those of a Job do without."""
 
 _KINDS: Final[dict[ConfigKind, Kind]] = {"configmap": CONFIG_MAP, "secret": SECRET}
+_SHORTEST_BACKOFF: Final = 0.1
+"""Seconds: less would keep the event loop busy with one crashing pod."""
 _LONGEST_BACKOFF: Final = 30
 """Times the first backoff: where the doubling ends."""
 
@@ -218,7 +220,7 @@ class Kubelet:
         if run.crash and (_restarts(pod) and self._backoff(run) <= 0):
             # New containers: they are given their variables anew, and the files as they are by now.
             run.restarts += 1
-            run.crash, run.started, run.mounted = "", {}, None
+            run.crash, run.started, run.mounted, run.waiting = "", {}, None, {}
         if run.mounted is None:
             try:
                 run.mounted = volumes(pod, find)
@@ -279,7 +281,7 @@ class Kubelet:
     def _backoff(self, run: _Run) -> float:
         """Seconds until crashed containers are started again."""
         times: int = min(2**run.restarts, _LONGEST_BACKOFF)
-        return self._pace.crash_backoff * times - self._age(run)
+        return max(self._pace.crash_backoff, _SHORTEST_BACKOFF) * times - self._age(run)
 
     def _ready_after(self, pod: Object) -> float:
         asked = _duration(pod, READY_AFTER)
