@@ -85,14 +85,15 @@ class Ages:
             made, ages = self._lists.get(namespace, (float("-inf"), None))
             if time.monotonic() - made > _FRESH:
                 try:
-                    ages = await self._list(namespace)
+                    ages = await self.by_workload(namespace)
                 except Forbidden:
                     ages = None
                 self._lists = {k: v for k, v in self._lists.items() if time.monotonic() - v[0] < _FRESH}
                 self._lists[namespace] = (time.monotonic(), ages)
         return None if ages is None else ages.get(workload, PodAges(0, 0.0))
 
-    async def _list(self, namespace: str) -> dict[WorkloadId, PodAges]:
+    async def by_workload(self, namespace: str) -> dict[WorkloadId, PodAges]:
+        """The ages of all pods of a namespace, or ("") of all, asked now. Raises ApiError."""
         ages: dict[WorkloadId, PodAges] = {}
         token: str | None = None
         while True:

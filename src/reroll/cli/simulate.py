@@ -1,0 +1,157 @@
+"""`reroll simulate`: what would roll if this changed?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter, Token
+
+Change = tuple[str, str]
+_CHANGES = ("--at", "--set", "--unset", "--delete", "--change", "--apply")
+
+
+def _in_order(type_: Any, tokens: Sequence[Token]) -> list[Change]:
+    """The options that make a scenario, in the order in which they were given: --at holds for what follows."""
+    return [((token.keyword or "").lstrip("-"), token.value) for token in tokens]
+
+
+def simulate(
+    *files: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    changes: Annotated[
+        list[Change] | None,
+        Parameter(name=_CHANGES, negative="", converter=_in_order, n_tokens=1, accepts_keys=False),
+    ] = None,
+    scenario: str | None = None,
+    output: Annotated[Literal["table", "json", "yaml", "svg"], Parameter(name=["--output", "-o"])] = "table",
+    everyone: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    default_namespace: str = "default",
+    latency: str = "0",
+    key_file: str | None = None,
+    namespace: Annotated[list[str] | None, Parameter(name=["--namespace", "-n"], negative="")] = None,
+    namespace_selector: str | None = None,
+    workload_selector: Annotated[str | None, Parameter(name=["--workload-selector", "-l"])] = None,
+    auto_all: bool | None = None,
+    settle: str | None = None,
+    settle_max: str | None = None,
+    cross_namespace: bool | None = None,
+    reloader_annotations: bool | None = None,
+    actors: int | None = None,
+    field_manager: str | None = None,
+    config: str | None = None,
+) -> int:
+    """Tell what would roll, when, in which order and why, if this changed; and what would not, and why not.
+
+    It reads manifests or a snapshot of a cluster (`reroll snapshot`), makes the changes on virtual time, and
+    runs the controller's own decisions. Nothing is written anywhere, and no cluster is asked.
+
+    Example: `reroll simulate app/ --set configmap/shop/app:level=debug --at 30s --delete secret/shop/db`
+
+    Parameters
+    ----------
+    files
+        Manifests (files, folders, - for standard input: the output of kustomize or helm), or one snapshot.
+    changes
+        What changes, in this order.
+        `--set configmap/NS/NAME:KEY=VALUE` and `--unset configmap/NS/NAME:KEY`: a key; `secret/...` alike.
+        `--delete KIND/NS/NAME`: an object.
+        `--change FILE`: manifests as they will be, of objects that are there.
+        `--apply FILE`: the same, and what is not there is created.
+        `--at 30s`: the time of the changes after it, from the start.
+    scenario
+        A YAML file with changes and their times, in place of these options.
+    output
+        table for people, json or yaml for programs, svg for a timeline picture.
+    everyone
+        Tell of every workload why it does not roll, also where no change concerns it.
+    default_namespace
+        Namespace of manifests and changes that name none.
+    latency
+        What each request to the API server takes, such as 10ms. By default they take no time.
+    key_file
+        The digest key of the snapshot, written by `reroll snapshot --key-file`: so values of Secrets can be
+        compared.
+    namespace
+        As for the controller: work in this namespace only; may be given several times.
+    namespace_selector
+        As for the controller: work in namespaces whose labels match.
+    workload_selector
+        As for the controller: work on workloads whose labels match.
+    auto_all
+        As for the controller: follow everything, unless a workload says `reroll.dev/auto: "false"`.
+    settle
+        As for the controller: wait this long after the last change. Default 1s.
+    settle_max
+        As for the controller: but never longer than this after the first change. Default 10s.
+    cross_namespace
+        As for the controller: follow shared objects of other namespaces.
+    reloader_annotations
+        As for the controller: understand the annotations of stakater/Reloader. Default: yes.
+    actors
+        As for the controller: workloads acted on at once. Default 8.
+    field_manager
+        As for the controller: the name under which it changes objects. Default `reroll`.
+    config
+        As for the controller: a YAML or TOML file with settings.
+    """
+    import sys
+
+    from reroll.cli.failure import Failure
+    from reroll.cli.output import dump
+    from reroll.core.durations import parse_duration
+    from reroll.insight.simulation.bad_input import BadInput
+    from reroll.insight.simulation.changes import Changes
+    from reroll.insight.simulation.reading import read_world
+    from reroll.insight.simulation.run import simulate as run
+    from reroll.insight.simulation.scenario import from_file, from_options
+    from reroll.logs import set_up
+    from reroll.settings import load
+
+    flags: dict[str, Any] = {
+        "namespaces": tuple(namespace) if namespace else None,
+        "namespace_selector": namespace_selector,
+        "workload_selector": workload_selector,
+        "auto_all": auto_all,
+        "settle": settle,
+        "settle_max": settle_max,
+        "cross_namespace": cross_namespace,
+        "reloader_annotations": reloader_annotations,
+        "actors": actors,
+        "field_manager": field_manager,
+    }
+    settings = load(flags, file=config or os.environ.get("REROLL_CONFIG"))
+    set_up("error", "human")
+    unknown = [file for file in files if file.startswith("-") and file != "-"]
+    if unknown:
+        raise Failure(f"simulate knows no option {unknown[0]}; see reroll simulate --help", 2)
+    if not files:
+        raise Failure("name manifests, a snapshot, or - for standard input; see reroll simulate --help", 2)
+    if scenario and changes:
+        raise Failure(f"--scenario and {_CHANGES[1]} exclude each other: put the change in the file", 2)
+    stdin = sys.stdin.buffer
+    try:
+        seconds = parse_duration(latency)
+        steps = (
+            from_file(scenario, default_namespace)
+            if scenario
+            else from_options(changes or [], default_namespace)
+        )
+        world = read_world(files, stdin, default_namespace=default_namespace, key_file=key_file)
+        planned = Changes(steps, world.key, stdin, default_namespace=default_namespace)
+        found = run(world, planned, settings, latency=seconds, everyone=everyone)
+    except BadInput as error:
+        raise Failure(str(error), 2) from error
+    except ValueError as error:
+        raise Failure(str(error), 2) from error
+    if output == "svg":
+        from reroll.insight.simulation.timeline import picture
+
+        sys.stdout.write(picture(found))
+    elif output == "table":
+        from reroll.cli.simulation import show
+
+        show(found)
+    else:
+        dump(found, output)
+    return 0

@@ -1,0 +1,217 @@
+"""A cluster that is played: it holds the objects, numbers their versions, and answers the reconciler's requests.
+
+It is as much of an API server as the controller's own rules can tell: every write gets the next number of one
+sequence, as from one etcd; a patch on an older version is a conflict; a template's change moves managedFields
+and generation. Everything is forgotten at the end; nothing is written anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+from msgspec.structs import replace
+
+from reroll.core.decide import PodAges
+from reroll.core.kinds import WORKLOAD_KINDS
+from reroll.core.observe import ManagedFields, ObjectMeta, epoch, version_number
+from reroll.core.records import ConfigId, WorkloadId
+from reroll.insight.simulation.world import Config, Workload, World
+from reroll.kube.errors import Conflict, Forbidden, NotFound
+
+MANAGER = "somebody else"
+"""Who makes the changes of a scenario, as far as managedFields tell."""
+
+_KINDS = {kind.plural: kind.kind for kind in WORKLOAD_KINDS.values()}
+_DATA = msgspec.Raw(b'{"f:data":{}}')
+
+
+class Cluster:
+    """The objects, as they are now. `latency`: seconds that a request takes."""
+
+    def __init__(self, world: World, *, latency: float = 0.0) -> None:
+        self.configs: dict[ConfigId, Config] = world.configs
+        self.workloads: dict[WorkloadId, Workload] = world.workloads
+        self._pods: dict[str, list[tuple[WorkloadId, PodAges]]] | None = None
+        if world.pods is not None:
+            self._pods = {}
+            for workload_id, ages in world.pods.items():
+                self._pods.setdefault(workload_id.namespace, []).append((workload_id, ages))
+        self._latency = latency
+        self._now = world.now
+        self._number = max(map(_versions, self._metas(world)), default=0)
+        self._uids = itertools.count(1)
+        for config in list(self.configs.values()):
+            if not version_number(config.meta.resource_version):
+                config.meta.resource_version = self._next()
+        for workload in self.workloads.values():
+            workload.raw = self._completed(workload.raw)
+
+    # --- what it holds -------------------------------------------------------------------------------
+
+    def set_time(self, now: float) -> None:
+        """Seconds since the epoch, for the times that writes leave in managedFields."""
+        self._now = now
+
+    def put_config(self, config: Config) -> Config:
+        """Write a config object, new or changed."""
+        before = self.configs.get(config.id)
+        wrote = ManagedFields(manager=MANAGER, time=self._timestamp(), fields_v1=_DATA)
+        meta = replace(
+            config.meta, resource_version=self._next(), managed_fields=[wrote], deletion_timestamp=None
+        )
+        if before is None:
+            meta.creation_timestamp = self._timestamp()
+        written = self.configs[config.id] = replace(config, meta=meta)
+        return written
+
+    def delete_config(self, config: ConfigId) -> None:
+        del self.configs[config]
+        self._next()
+
+    def put_workload(self, workload: WorkloadId, value: dict[str, Any], origin: Workload) -> bytes:
+        """Write a workload, new or changed, as somebody else than reroll."""
+        before = self.workloads.get(workload)
+        old = msgspec.json.decode(before.raw) if before is not None else {"metadata": {}, "spec": {}}
+        meta = value.setdefault("metadata", {})
+        meta["resourceVersion"] = self._next()
+        meta["uid"] = old["metadata"].get("uid") or self._uid()
+        meta["generation"] = old["metadata"].get("generation", 0) + (value["spec"] != old["spec"])
+        if before is None:
+            meta["creationTimestamp"] = self._timestamp()
+        if value["spec"].get("template") != old["spec"].get("template"):
+            wrote = {"manager": MANAGER, "time": self._timestamp()}
+            fields: dict[str, Any] = {"f:spec": {"f:template": {}}}
+            meta["managedFields"] = [*(meta.get("managedFields") or []), {**wrote, "fieldsV1": fields}]
+        raw = msgspec.json.encode(value)
+        self.workloads[workload] = Workload(raw, origin.origin)
+        return raw
+
+    def delete_workload(self, workload: WorkloadId) -> None:
+        del self.workloads[workload]
+        self._next()
+
+    # --- what the reconciler asks for ----------------------------------------------------------------
+
+    async def get(self, path: str) -> bytes:
+        """One workload. Raises NotFound."""
+        await self._take(1.0)
+        return self._at(path).raw
+
+    async def patch(self, path: str, body: bytes) -> bytes:
+        """A merge patch of a workload, as `modes` make them. Raises NotFound and Conflict."""
+        await self._take(0.5)
+        workload = self._at(path)
+        patch: dict[str, Any] = msgspec.json.decode(body)
+        value: dict[str, Any] = msgspec.json.decode(workload.raw)
+        wanted = patch["metadata"].get("resourceVersion")
+        if wanted is not None and wanted != value["metadata"]["resourceVersion"]:
+            raise Conflict("the object has been modified", status=409)
+        spec = value.get("spec")
+        merged = merge(value, patch)
+        merged["metadata"]["resourceVersion"] = self._next()
+        merged["metadata"]["generation"] = value["metadata"]["generation"] + (merged.get("spec") != spec)
+        workload.raw = msgspec.json.encode(merged)
+        answer = workload.raw
+        await self._take(0.5)
+        return answer
+
+    async def list_page(self, path: str, *, accept: str | None = None) -> bytes:
+        """The pods of a namespace, as far as their ages are known. Raises Forbidden where they are not."""
+        if self._pods is None:
+            raise Forbidden("pods are not known here", status=403)
+        namespace = unquote(urlsplit(path).path.split("/")[4])
+        pods = [
+            {
+                "metadata": {
+                    "namespace": namespace,
+                    "creationTimestamp": timestamp(ages.oldest),
+                    "ownerReferences": [{"kind": owner.kind, "name": owner.name, "controller": True}],
+                }
+            }
+            for owner, ages in self._pods.get(namespace, ())
+            for _ in range(ages.count)
+        ]
+        return msgspec.json.encode({"metadata": {}, "items": pods})
+
+    # --- inside --------------------------------------------------------------------------------------
+
+    async def _take(self, share: float) -> None:
+        if self._latency:
+            await asyncio.sleep(self._latency * share)
+
+    def _at(self, path: str) -> Workload:
+        *_, namespace, plural, name = (unquote(part) for part in urlsplit(path).path.split("/"))
+        workload = self.workloads.get(WorkloadId(_KINDS[plural], namespace, name))
+        if workload is None:
+            raise NotFound(f"{plural} {name} not found", status=404)
+        return workload
+
+    def _next(self) -> str:
+        self._number += 1
+        return str(self._number)
+
+    def _uid(self) -> str:
+        return f"simulated-{next(self._uids)}"
+
+    def _timestamp(self) -> str:
+        return timestamp(self._now)
+
+    def _completed(self, raw: bytes) -> bytes:
+        """What a server adds to a plain manifest, as far as it counts."""
+        meta = _meta(raw)
+        if meta.uid and meta.generation and version_number(meta.resource_version):
+            return raw
+        value: dict[str, Any] = msgspec.json.decode(raw)
+        found = value["metadata"]
+        found["uid"] = meta.uid or self._uid()
+        found["generation"] = meta.generation or 1
+        if not version_number(meta.resource_version):
+            found["resourceVersion"] = self._next()
+        return msgspec.json.encode(value)
+
+    @staticmethod
+    def _metas(world: World) -> Iterator[ObjectMeta]:
+        yield from (config.meta for config in world.configs.values())
+        yield from (_meta(workload.raw) for workload in world.workloads.values())
+
+
+class _Object(msgspec.Struct, gc=False):
+    metadata: ObjectMeta
+
+
+_decode_object = msgspec.json.Decoder(_Object).decode
+
+
+def _meta(raw: bytes) -> ObjectMeta:
+    return _decode_object(raw).metadata
+
+
+def _versions(meta: ObjectMeta) -> int:
+    return version_number(meta.resource_version)
+
+
+def merge(value: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON merge patch (RFC 7396): null removes, objects merge, everything else replaces."""
+    merged = dict(value)
+    for key, change in patch.items():
+        if change is None:
+            merged.pop(key, None)
+        elif isinstance(change, dict):
+            present = merged.get(key)
+            merged[key] = merge(present if isinstance(present, dict) else {}, change)
+        else:
+            merged[key] = change
+    return merged
+
+
+def timestamp(seconds: float) -> str:
+    """A time as the API writes it: whole seconds. `core.observe.epoch` reads it."""
+    text = datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+    assert epoch(text) == int(seconds)
+    return text

@@ -1,0 +1,231 @@
+"""Puts the controller's parts on virtual time, and plays a scenario to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+
+from reroll.controller.queue import Queue
+from reroll.controller.reconcile import Reconciler
+from reroll.controller.store import Store, decode_workload
+from reroll.core.kinds import WORKLOAD_KINDS
+from reroll.core.labels import LabelSelector
+from reroll.core.policy import PolicyDefaults
+from reroll.core.records import ConfigId, WorkloadId
+from reroll.insight.simulation.answer import Answer
+from reroll.insight.simulation.bad_input import BadInput
+from reroll.insight.simulation.changes import Changes
+from reroll.insight.simulation.clock import VirtualLoop
+from reroll.insight.simulation.cluster import Cluster
+from reroll.insight.simulation.manifests import GivenNamespace
+from reroll.insight.simulation.recorder import Recorder, StrictMetrics
+from reroll.insight.simulation.result import Made, Simulation
+from reroll.insight.simulation.world import Config, World, known_content
+from reroll.settings import Settings
+
+
+def simulate(
+    world: World, changes: Changes, settings: Settings, *, latency: float = 0.0, everyone: bool = False
+) -> Simulation:
+    """What a controller with these settings does in this world, before and after these changes.
+
+    `latency` is what a request to the API server takes, in seconds; `everyone`: tell of each workload why it
+    is not rolled, also of those that no change concerns. The world is used up by it.
+
+    Raises BadInput for a change that can't be made, and ValueError for a label selector that is not understood.
+    """
+    with _little_garbage(), asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(_Play(world, settings, latency).play(changes, everyone))
+
+
+class _Play:
+    """One controller and one cluster. Belongs to a `VirtualLoop`, and is made in it."""
+
+    def __init__(self, world: World, settings: Settings, latency: float) -> None:
+        self._world = world
+        self._settings = settings
+        self._latency = latency
+        self._scopes = _scopes(world, settings)
+        self._selected = LabelSelector.parse(settings.workload_selector)
+        self._in_scope = LabelSelector.parse(settings.namespace_selector)
+        self._working = False
+        self._wanted: list[ConfigId] = []
+
+    async def play(self, changes: Changes, everyone: bool) -> Simulation:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        self._set_up(loop)
+        answer = Answer(self._world, self._store, self._reconciler, self._recorder, self._scopes)
+        self._read_everything()
+        actors = [asyncio.create_task(self._reconciler.work()) for _ in range(self._settings.actors)]
+        try:
+            self._working = True
+            await self._rest(loop, actors)
+            start = loop.time()
+            answer.started()
+            made = [one async for one in self._changes(loop, changes, start)]
+            await self._rest(loop, actors)
+            return answer.give(made, start, loop.time(), changes.others, everyone)
+        finally:
+            self._queue.close()
+            await asyncio.gather(*actors, return_exceptions=True)
+
+    # --- the parts -----------------------------------------------------------------------------------
+
+    def _set_up(self, loop: VirtualLoop) -> None:
+        """As `app.Controller` does it, with a played cluster and this loop's time."""
+        settings, world = self._settings, self._world
+        self._loop = loop
+        self._cluster = Cluster(world, latency=self._latency)
+        self._recorder = Recorder()
+        metrics = StrictMetrics()
+        self._queue: Queue[WorkloadId] = Queue(random=random.Random(0).random)
+        self._store = Store(
+            world.key,
+            PolicyDefaults(
+                auto_all=settings.auto_all,
+                settle=settings.settle,
+                settle_max=settings.settle_max,
+                allow_cross_namespace=settings.cross_namespace,
+            ),
+            ask=self._ask,
+            want=self._want,
+            reloader=settings.reloader_annotations,
+            field_manager=settings.field_manager,
+            in_scope=lambda namespace, labels: self._in_scope.matches(labels),
+            now=self._now,
+            content=known_content,
+        )
+        self._reconciler = Reconciler(
+            self._store,
+            self._queue,
+            self._cluster,
+            self._recorder,
+            metrics,
+            check_key=self._check_key,
+            now=self._now,
+        )
+
+    def _now(self) -> float:
+        """Seconds since the epoch, where the world was read at its loop's time 0."""
+        return self._world.now + self._loop.time()
+
+    def _ask(self, workload: WorkloadId, cause: ConfigId | None) -> None:
+        self._queue.add(workload, flow=(cause or workload.namespace) if self._working else "start")
+
+    async def _check_key(self) -> bool:
+        return False  # there is no other than the one of the world
+
+    def _want(self, config: ConfigId) -> None:
+        """What the reader does: it reads what is followed, soon."""
+        if not self._wanted and self._working:
+            if self._latency:
+                self._loop.call_later(self._latency, self._read_wanted)
+            else:
+                self._loop.call_soon(self._read_wanted)
+        self._wanted.append(config)
+
+    def _read_wanted(self) -> None:
+        wanted, self._wanted = self._wanted, []
+        for config in dict.fromkeys(wanted):
+            held = self._cluster.configs.get(config)
+            if held is not None and self._store.wanted(config):
+                self._store.put_read(config.kind, held.as_object())
+
+    # --- what the watches bring ----------------------------------------------------------------------
+
+    def _read_everything(self) -> None:
+        """The lists at the start: of config objects the names, then what is followed."""
+        for namespace in self._world.namespaces.values():
+            self._tell_namespace(namespace.metadata.name)
+        for config in self._cluster.configs.values():
+            if self._watched(config.id.namespace):
+                meta = config.meta
+                self._store.list_config(config.id.kind, meta.namespace, meta.name, meta.resource_version)
+        for workload in self._cluster.workloads:
+            self._tell_workload(workload, live=False)
+        problems = {(kind, namespace): problem for kind, namespace, problem in self._world.unreadable}
+        for scope in self._scopes:
+            for kind in ("configmap", "secret", *WORKLOAD_KINDS):
+                self._store.set_collection(
+                    kind, scope, problems.get((kind, scope)) or problems.get((kind, ""), "")
+                )
+        self._read_wanted()
+
+    def _watched(self, namespace: str) -> bool:
+        return self._scopes == ("",) or namespace in self._scopes
+
+    def _tell(self, what: Config | WorkloadId | ConfigId | GivenNamespace) -> None:
+        """A watch brings a change as it happens."""
+        if isinstance(what, GivenNamespace):
+            self._world.namespaces[what.name] = what.value
+            self._tell_namespace(what.name)
+        elif isinstance(what, WorkloadId):
+            self._tell_workload(what, live=True)
+        elif isinstance(what, ConfigId):
+            self._store.drop_config(what)
+        elif self._watched(what.id.namespace):
+            self._store.put_live(what.id.kind, what.as_object())
+
+    def _tell_namespace(self, name: str) -> None:
+        if self._watched(name):
+            self._store.put_namespace(self._world.namespaces[name])
+
+    def _tell_workload(self, workload: WorkloadId, *, live: bool) -> None:
+        if not self._watched(workload.namespace):
+            return
+        held = self._cluster.workloads.get(workload)
+        if held is None:
+            self._store.drop_workload(workload)
+            return
+        try:
+            obj = decode_workload(held.raw)
+            if self._selected.matches(obj.metadata.labels or {}):
+                self._store.put_workload(obj, workload.kind, live=live)
+            else:
+                self._store.drop_workload(workload)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise BadInput(held.origin, f"{workload}: {error}") from error
+
+    # --- the course of it ----------------------------------------------------------------------------
+
+    async def _changes(self, loop: VirtualLoop, changes: Changes, start: float) -> AsyncIterator[Made]:
+        """Make each change at its time; the controller works in between."""
+        for step, given in changes.steps:
+            if loop.time() < start + step.at:
+                await asyncio.sleep(start + step.at - loop.time())
+            self._cluster.set_time(self._now())
+            for one in changes.make(step, given, self._cluster, self._tell):
+                yield one
+
+    @staticmethod
+    async def _rest(loop: VirtualLoop, actors: Sequence[asyncio.Task[None]]) -> None:
+        """Until nothing is left to be done. Raises what an actor failed with."""
+        await loop.rest()
+        for actor in actors:
+            if actor.done():
+                actor.result()
+
+
+def _scopes(world: World, settings: Settings) -> tuple[str, ...]:
+    """The namespaces to watch, ("",) for all. What a snapshot did not read can't be worked in."""
+    for namespace in settings.namespaces:
+        if world.scopes and namespace not in world.scopes:
+            raise ValueError(f"{world.source}: the namespace {namespace} is not in it")
+    return settings.namespaces or world.scopes or ("",)
+
+
+@contextmanager
+def _little_garbage() -> Iterator[None]:
+    """Nearly all that is made stays: looking for garbage all the time is in vain."""
+    usual = gc.get_threshold()
+    gc.set_threshold(200_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
