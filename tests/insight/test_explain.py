@@ -86,3 +86,26 @@ async def test_what_is_not_followed_and_what_is_missing_is_said(
     assert found.decision == "adopt"
     assert [c.exists for c in found.configs] == [False, False]
     assert "does not exist" in text(found)
+
+
+async def test_many_keys_and_one_that_is_left_out(stage: Any, new_workload: Any) -> None:
+    """Of many keys one digest is recorded; a key that was chosen not to count is no difference."""
+    await stage.config_map("big", {f"K{number}": "1" for number in range(40)})
+    await stage.config_map("small", {"A": "1", "B": "1"})
+    refs = [{"configMapRef": {"name": name}} for name in ("big", "small")]
+    annotations = {"reroll.dev/auto": "true", "reroll.dev/ignore": "small#B"}
+    await stage.create(new_workload("web", annotations=annotations, container={"envFrom": refs}))
+    async with stage.controller() as control:
+        await stage.adopted("web")
+        await stage.quiet(control)
+    await stage.set("ConfigMap", "small", {"B": "2"})
+    found = await ask(stage)
+    assert {c.config: [(k.key, k.same) for k in c.keys] for c in found.configs} == {
+        "configmap/big": [("(all keys)", True)],
+        "configmap/small": [("A", True)],
+    }
+    assert found.decision == "skip"
+    await stage.pods_older_than_now("web")
+    await stage.set("ConfigMap", "big", {"K7": "2"})
+    found = await ask(stage)
+    assert next(c for c in found.configs if c.config == "configmap/big").keys[0].same is False

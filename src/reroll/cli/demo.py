@@ -19,6 +19,7 @@ def demo(
     *,
     kubeconfig: str | None = None,
     context: str | None = None,
+    real: Annotated[bool, Parameter(negative="")] = False,
     keep: Annotated[bool, Parameter(negative="")] = False,
     pause: Annotated[bool, Parameter(negative="")] = False,
     record: Path | None = None,
@@ -26,9 +27,10 @@ def demo(
 ) -> int:
     """Change the configuration of an example app step by step, and see what reroll does and why.
 
-    It starts a real control plane of its own on this machine (from a checkout; the first time it is built
-    with Go, in some minutes), or uses a cluster of yours. There it works in the namespace `reroll-demo`
-    alone, which it makes and removes. It exits with 0 only if every step did what it says.
+    It works on a sandbox, a small Kubernetes API in memory that needs nothing else; with --real on a real
+    control plane of its own on this machine (from a checkout; the first time it is built with Go, in some
+    minutes); or on a cluster of yours. There it works in the namespace `reroll-demo` alone, which it makes
+    and removes. It exits with 0 only if every step did what it says.
 
     Example: `reroll demo --context kind-dev`
 
@@ -38,8 +40,11 @@ def demo(
         Use the cluster of this kubeconfig.
     context
         Use the cluster of this context.
+    real
+        Use a real control plane, built and started on this machine.
     keep
-        Leave the app (and the dev cluster) at the end, and print how to play with it.
+        Leave the app (and the dev cluster) at the end, and print how to play with it; the sandbox stays
+        until Ctrl-C.
     pause
         Wait for a key before each step.
     record
@@ -67,7 +72,9 @@ def demo(
     console = Console(stderr=output != "text", highlight=False)
     live = fits(console)
     board = Board(None if live else Plain(console).hear)
-    options = Options(kubeconfig=kubeconfig, context=context, keep=keep)
+    if real and (kubeconfig or context):
+        raise Failure("--real starts a cluster of its own: leave out --kubeconfig and --context", 2)
+    options = Options(kubeconfig=kubeconfig, context=context, real=real, keep=keep)
 
     async def next_step() -> None:
         if pause:
@@ -76,23 +83,45 @@ def demo(
         elif live:
             await asyncio.sleep(READING_TIME)
 
+    def tell(result: DemoResult) -> None:
+        if record is not None:
+            write_picture(board, record)
+        if output != "text":
+            dump(result, output)
+        console.print()
+        console.print(ending(result, options), soft_wrap=True)
+
+    view = LiveView(console, board) if live else None
+    kept: list[DemoResult] = []
+
+    async def linger(result: DemoResult) -> None:
+        """The sandbox ends with this process: tell how to play with it, and wait for Ctrl-C."""
+        kept.append(result)
+        if view is not None:
+            await view.stop()
+        tell(result)
+        await asyncio.Event().wait()
+
     async def work() -> DemoResult:
         # As Ctrl-C: whoever ends the demo, what it started and made is cleaned up.
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, os.kill, os.getpid(), signal.SIGINT)
-        if not live:
-            return await run(options, board, next_step)
-        if not options.own_cluster:
+        if view is None:
+            return await run(options, board, next_step, linger)
+        if options.place == "given":
             console.print(
                 f"Works in namespace {options.namespace} of the cluster of"
                 f" {f'context {context}' if context else kubeconfig}, and touches nothing else there."
             )
-        async with LiveView(console, board):
-            return await run(options, board, next_step)
+        async with view:
+            return await run(options, board, next_step, linger)
 
     try:
         result = asyncio.run(work())
     except KeyboardInterrupt:
+        if kept:
+            console.print("\nThe sandbox is gone, with all that was in it.")
+            return 0 if kept[0].ok else 1
         if board.activity:
             console.print(f"\nInterrupted twice: not finished was {board.activity}.")
         else:
@@ -103,10 +132,5 @@ def demo(
     finally:
         if board.left:
             console.print(board.left)
-    if record is not None:
-        write_picture(board, record)
-    if output != "text":
-        dump(result, output)
-    console.print()
-    console.print(ending(result, options), soft_wrap=True)
+    tell(result)
     return 0 if result.ok else 1

@@ -37,7 +37,8 @@ def _verdict(result: DemoResult, steps: int) -> RenderableType:
 
 def _next(result: DemoResult, options: Options) -> Iterator[RenderableType]:
     if result.kubeconfig or options.keep:
-        yield Text("The app is still there; the controller ended with the demo. To play with it:", "bold")
+        until = ", until you press Ctrl-C here" if options.place == "sandbox" else ""
+        yield Text(f"The app is still there{until}; the controller ended with the demo. To play with it:", "bold")
         yield _commands(_kept(result, options))
         return
     yield Text("What to try next:", "bold")
@@ -45,6 +46,7 @@ def _next(result: DemoResult, options: Options) -> Iterator[RenderableType]:
         [
             ("reroll demo --keep", "the same, and leave the app there to play with"),
             ("reroll demo --pause", "one key press a step"),
+            ("reroll demo --real", "on a real control plane, built with Go on this machine"),
             ("reroll demo --context NAME", "on a cluster of yours, in a namespace of its own"),
             ("reroll explain deployment/NAME", "what a workload of yours consumes"),
             ("kubectl annotate deployment/NAME reroll.dev/auto=true", "let it follow"),
@@ -60,9 +62,9 @@ def _kept(result: DemoResult, options: Options) -> Iterator[tuple[str, str]]:
         if value
     )
     where = f"-n {result.namespace}"
-    if options.own_cluster:
+    if options.place != "given":
         yield f"export KUBECONFIG={shlex.quote(result.kubeconfig)}", "in each terminal"
-        if shutil.which("kubectl") is None:
+        if shutil.which("kubectl") is None and options.place == "dev cluster":
             yield (
                 'export PATH="$PATH:$(devcluster/cluster.py build --find)"',
                 "the dev cluster brings a kubectl",
@@ -75,8 +77,10 @@ def _kept(result: DemoResult, options: Options) -> Iterator[tuple[str, str]]:
         f"reroll explain deployment/web {where} --key-namespace {result.namespace}{flags}",
         "what it consumes",
     )
+    if options.place == "sandbox":
+        return
     yield f"kubectl{flags} delete namespace {result.namespace}", "when done"
-    if options.own_cluster:
+    if options.place == "dev cluster":
         yield "make cluster-down", "stop the dev cluster"
 
 

@@ -49,10 +49,16 @@ class LiveView:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Draw the last frame, and leave it. Harmless when done already."""
+        if self._task is None:
+            return
+        task, self._task = self._task, None
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
         self._draw()
         self._live.stop()
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +17,7 @@ from reroll.demo.dev_cluster import DevCluster
 from reroll.demo.error import DemoError, StepFailed
 from reroll.demo.observer import EventView, Look
 from reroll.demo.result import DemoResult, StepResult
+from reroll.demo.sandbox import sandbox
 from reroll.demo.stage import SETTLE, Stage
 from reroll.demo.steps import STEPS, Step
 from reroll.kube.client import Client
@@ -30,30 +32,38 @@ QUIET = SETTLE + 1.5
 """Seconds without a new rollout after which none is to be expected any more."""
 
 Pause = Callable[[], Awaitable[None]]
+Linger = Callable[[DemoResult], Awaitable[None]]
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """Where and how. Without a kubeconfig and a context the dev cluster is started."""
+    """Where and how. Without a kubeconfig and a context it is on the sandbox, or (`real`) on the dev cluster."""
 
     kubeconfig: str | None = None
     context: str | None = None
+    real: bool = False
     keep: bool = False
     namespace: str = example.NAMESPACE
     steps: Sequence[Step] = STEPS
 
     @property
-    def own_cluster(self) -> bool:
-        return not self.kubeconfig and not self.context
+    def place(self) -> Literal["sandbox", "dev cluster", "given"]:
+        """Whose cluster it is."""
+        if self.kubeconfig or self.context:
+            return "given"
+        return "dev cluster" if self.real else "sandbox"
 
 
-async def run(options: Options, board: Board, pause: Pause | None = None) -> DemoResult:
+async def run(
+    options: Options, board: Board, pause: Pause | None = None, linger: Linger | None = None
+) -> DemoResult:
     """Run the steps until one fails. `pause` is awaited before each.
 
     Whatever happens, the controller is stopped, and without `keep` the namespace and the dev cluster are
-    removed; with it they stay if the steps came to an end. Raises DemoError, ConfigError and ApiError.
+    removed; with it they stay if the steps came to an end. The sandbox lives in this process and ends with it:
+    with `keep`, `linger` is awaited while it is there. Raises DemoError, ConfigError and ApiError.
     """
     try:
-        return await _run(options, board, pause)
+        return await _run(options, board, pause, linger)
     except asyncio.CancelledError:
         board.doing("")  # it was cleaned up after: a second interrupt does not get here
         raise
@@ -61,7 +71,7 @@ async def run(options: Options, board: Board, pause: Pause | None = None) -> Dem
         board.finish()
 
 
-async def _run(options: Options, board: Board, pause: Pause | None) -> DemoResult:
+async def _run(options: Options, board: Board, pause: Pause | None, linger: Linger | None) -> DemoResult:
     board.namespace = options.namespace
     board.steps = [Shown(step.title, step.command, step.expected, step.outcome) for step in options.steps]
     async with _cluster(options, board) as (config, connection, kubeconfig), Client(config) as client:
@@ -78,15 +88,19 @@ async def _run(options: Options, board: Board, pause: Pause | None) -> DemoResul
                 board.doing("stopping the controller")
                 await stage.controller.stop()
                 board.controller = "stopped"
+        result = DemoResult(
+            ok=len(results) == len(options.steps) and all(result.ok for result in results),
+            cluster=board.cluster,
+            namespace=options.namespace,
+            kubeconfig=kubeconfig if options.keep else "",
+            seconds=round(board.seconds, 1),
+            steps=results,
+        )
+        if options.keep and options.place == "sandbox" and linger is not None:
+            board.doing("")
+            await linger(result)
     board.doing("")
-    return DemoResult(
-        ok=len(results) == len(options.steps) and all(result.ok for result in results),
-        cluster=board.cluster,
-        namespace=options.namespace,
-        kubeconfig=kubeconfig if options.keep else "",
-        seconds=round(board.seconds, 1),
-        steps=results,
-    )
+    return result
 
 
 # --- around the steps --------------------------------------------------------------------------------
@@ -95,7 +109,12 @@ async def _run(options: Options, board: Board, pause: Pause | None) -> DemoResul
 @asynccontextmanager
 async def _cluster(options: Options, board: Board) -> AsyncIterator[tuple[ClusterConfig, list[str], str]]:
     """The way to the API server, the options by which the controller finds it, and its kubeconfig."""
-    if not options.own_cluster:
+    if options.place == "sandbox":
+        board.doing("sandbox: starting")
+        async with sandbox() as kubeconfig:
+            yield load_config(kubeconfig=kubeconfig), ["--kubeconfig", kubeconfig], kubeconfig
+        return
+    if options.place == "given":
         config = load_config(kubeconfig=options.kubeconfig, context=options.context)
         connection: list[str] = []
         if options.kubeconfig:
@@ -134,8 +153,8 @@ async def _app(options: Options, board: Board, client: Client) -> AsyncIterator[
         if not (options.keep and whole):
             board.doing(f"removing namespace {options.namespace}")
             try:
-                # The dev cluster takes it along; in another one it should be gone when we say so.
-                if not options.own_cluster or options.keep:
+                # A cluster of our own takes it along; in another one it should be gone when we say so.
+                if options.place == "given" or options.keep:
                     await example.remove_namespace(client, options.namespace, wait=True)
             except (ApiError, DemoError) as error:
                 if whole:
@@ -150,7 +169,7 @@ async def _version(client: Client) -> str:
 
 
 def _where(options: Options, config: ClusterConfig) -> str:
-    return "dev cluster" if options.own_cluster else f"{config.server} ({config.origin})"
+    return f"{config.server} ({config.origin})" if options.place == "given" else options.place
 
 
 # --- the steps ---------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from reroll.controller.ages import Ages
 from reroll.controller.digest_key import DigestKeySecret
-from reroll.core.compare import WILDCARD, Comparison, compare, current, followed
+from reroll.core.applied import LEFT_OUT, WILDCARD, total
+from reroll.core.compare import Comparison, compare, current, followed
 from reroll.core.consumption import consumption, patterns
 from reroll.core.decide import Decision, PodAges, Situation, decide
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests
@@ -250,8 +251,8 @@ async def _ages(client: Client, workload: WorkloadId, notes: list[str]) -> PodAg
 
 def _explanation(s: Situation, decision: Decision, notes: Sequence[str], *, key_known: bool) -> Explanation:
     w, home = s.workload, s.workload.id.namespace
-    counting, _ = followed(s.consumed, s.states, home)
     before = w.applied or Applied(template=w.template_hash, key_id=s.key_id, configs={})
+    counting, _ = followed(s.consumed, s.states, home, recorded=before.configs)
     rekeyed = before.key_id != s.key_id
     compared = {
         c.config: compare(c, s.states[c.config], before, home=home, rekeyed=rekeyed) for c in counting
@@ -298,12 +299,14 @@ def _config(c: Consumed, s: Situation, compared: Comparison | None, stale: bool)
 
 def _keys(applied: AppliedKeys, now: AppliedKeys) -> Iterable[KeyState]:
     if isinstance(applied, str) or isinstance(now, str):
-        before = applied if isinstance(applied, str) else None
-        after = now if isinstance(now, str) else None
+        # Many keys are one digest, over those that count: what else is recorded of them does not matter.
+        before, after = total(applied) or None, total(now) or None
         yield KeyState("(all keys)", before, after, before == after)
         return
     old, new = applied or {}, now or {}
     for key in sorted((old.keys() | new.keys()) - {WILDCARD}):
+        if LEFT_OUT in (old.get(key), new.get(key)):
+            continue  # it does not count
         yield KeyState(key, old.get(key) or None, new.get(key) or None, old.get(key) == new.get(key))
 
 

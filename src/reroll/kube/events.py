@@ -59,7 +59,7 @@ SERIES_INTERVAL: Final = 30.0
 """Seconds between two writes of one Event. A series is a counter, and 30 s is how stale it may be: short
 enough for a person who watches, and a fault that repeats every second costs two requests a minute."""
 
-GIVE_WAY: Final = 10.0
+GIVE_WAY: Final = 30.0
 """Seconds that an Event waits at most for more urgent work."""
 
 _TICK = 0.05
