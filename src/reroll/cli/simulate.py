@@ -95,6 +95,7 @@ def simulate(
     config
         As for the controller: a YAML or TOML file with settings.
     """
+    import gc
     import sys
 
     from reroll.cli.failure import Failure
@@ -130,6 +131,7 @@ def simulate(
     if scenario and changes:
         raise Failure(f"--scenario and {_CHANGES[1]} exclude each other: put the change in the file", 2)
     stdin = sys.stdin.buffer
+    gc.disable()  # nearly all that is made stays until the end, which is soon: looking for garbage is in vain
     try:
         seconds = parse_duration(latency)
         steps = (

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
@@ -39,7 +37,7 @@ def simulate(
 
     Raises BadInput for a change that can't be made, and ValueError for a label selector that is not understood.
     """
-    with _little_garbage(), asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_Play(world, settings, latency).play(changes, everyone))
 
 
@@ -218,14 +216,3 @@ def _scopes(world: World, settings: Settings) -> tuple[str, ...]:
         if world.scopes and namespace not in world.scopes:
             raise ValueError(f"{world.source}: the namespace {namespace} is not in it")
     return settings.namespaces or world.scopes or ("",)
-
-
-@contextmanager
-def _little_garbage() -> Iterator[None]:
-    """Nearly all that is made stays: looking for garbage all the time is in vain."""
-    usual = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)

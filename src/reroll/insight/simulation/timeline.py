@@ -17,7 +17,7 @@ from reroll.insight.simulation.result import Made, Roll, Simulation
 WIDTH: Final = 980
 _LEFT, _RIGHT = 350, 940
 """Where time begins and ends."""
-_ROW = 36
+_MOST_REASONS = 3
 _MOST_ROWS = 40
 _MOST_CHANGES = 20
 _MOST_STAYS = 20
@@ -43,8 +43,8 @@ def picture(s: Simulation) -> str:
     before = any(roll.at is None or roll.since is None for roll in s.rolls)
     place = _scale(times, _LEFT + (70 if before else 0))
     legend = list(_legend(s.changes))
-    top = 64 + 18 * len(legend)
-    bottom = top + 30 + _ROW * len(rows)
+    top = 72 + 18 * len(legend)
+    bottom = top + 30 + sum(_height(rolls) for _, rolls in rows)
     parts = [
         *_texts(14, 26, [(_title(s), "bold")]),
         *_texts(14, 46, [(_fitting(s.source, 130), "dim small")]),
@@ -55,11 +55,13 @@ def picture(s: Simulation) -> str:
             parts += _texts(36, y, [(words, css)])
         else:
             parts += [*_badge(22, y - 4, str(number + 1), "change"), *_texts(36, y, [(words, "")])]
-    parts += _axis(times, place, s, top, bottom, before)
-    for number, (workload, rolls) in enumerate(rows[:_MOST_ROWS]):
-        parts += _row(workload, rolls, top + 44 + _ROW * number, place)
+    parts += _axis(place, s, top, bottom, before)
+    y = top + 30
+    for workload, rolls in rows:
+        parts += _row(workload, rolls, y, place)
+        y += _height(rolls)
     parts += _foot(s, rows, bottom + 24)
-    height = bottom + 40 + 18 * len(list(_foot_lines(s, rows)))
+    height = bottom + 20 + 18 * len(list(_foot_lines(s, rows)))
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
@@ -129,20 +131,18 @@ def _legend(changes: Sequence[Made]) -> Iterator[tuple[str, str]]:
         yield f"and {len(changes) - _MOST_CHANGES} more changes", "dim"
 
 
-def _axis(
-    times: Sequence[float], place: Place, s: Simulation, top: float, bottom: float, before: bool
-) -> Iterator[str]:
+def _axis(place: Place, s: Simulation, top: float, bottom: float, before: bool) -> Iterator[str]:
     yield f'<line class="line" x1="{_LEFT - 10}" y1="{top + 18}" x2="{_RIGHT + 10}" y2="{top + 18}"/>'
     if before:
-        yield from _texts(_LEFT, top + 12, [("start", "dim small")], middle=True)
+        yield from _texts(_LEFT, top + 4, [("start", "dim small")], middle=True)
     last = -math.inf if not before else float(_LEFT)
     changed = {made.at for made in s.changes}
-    for time in times:
+    for time in sorted(changed | {0.0}):
         x = place(time)
         if time in changed:
             yield f'<line class="when" x1="{x:.1f}" y1="{top + 18}" x2="{x:.1f}" y2="{bottom}"/>'
         if x - last >= _BETWEEN_LABELS:
-            yield from _texts(x, top + 12, [(_time(time), "dim small")], middle=True)
+            yield from _texts(x, top + 4, [(_time(time), "dim small")], middle=True)
             last = x
     numbers: dict[float, list[int]] = {}
     for number, made in enumerate(s.changes[:_MOST_CHANGES], 1):
@@ -152,19 +152,33 @@ def _axis(
         yield from _badge(place(time), top + 18, label, "change")
 
 
-def _row(workload: str, rolls: Sequence[Roll], y: float, place: Place) -> Iterator[str]:
-    yield f'<line class="line" x1="14" y1="{y + 22}" x2="{_RIGHT + 10}" y2="{y + 22}"/>'
-    why = "; ".join((rolls[-1].reason, *rolls[-1].notes))
-    yield f"<g><title>{escape(why)}</title>"
+def _height(rolls: Sequence[Roll]) -> int:
+    return 28 + 15 * min(len(rolls), _MOST_REASONS)
+
+
+def _row(workload: str, rolls: Sequence[Roll], top: int, place: Place) -> Iterator[str]:
+    """A workload, the reason of each of its rollouts, and their times."""
+    y, bottom = top + 18, top + _height(rolls)
+    yield f'<line class="line" x1="14" y1="{bottom}" x2="{_RIGHT + 10}" y2="{bottom}"/>'
     yield from _texts(14, y, [(_fitting(workload, 43), "bold")])
-    yield from _texts(14, y + 15, [(_fitting(why, 47), "dim small")])
+    for number, roll in enumerate(rolls[:_MOST_REASONS]):
+        yield from _texts(
+            14, y + 15 * (number + 1), [(_fitting(f"{roll.order}: {_why(roll)}", 47), "dim small")]
+        )
     for roll in rolls:
         x = place(roll.at)
         since = place(roll.since) if roll.at is not None else x
+        yield f"<g><title>{escape(_why(roll))}</title>"
         if x - since > 1:
             yield f'<rect class="settle" x="{since:.1f}" y="{y - 1}" width="{x - since:.1f}" height="6" rx="3"/>'
         yield from _badge(x, y + 2, str(roll.order), "roll")
-    yield "</g>"
+        if roll.at is not None:
+            yield from _texts(x + 14, y + 6, [(_time(roll.at), "dim small")])
+        yield "</g>"
+
+
+def _why(roll: Roll) -> str:
+    return "; ".join((roll.reason, *roll.notes))
 
 
 def _foot(s: Simulation, rows: Sequence[tuple[str, list[Roll]]], y: float) -> Iterator[str]:
