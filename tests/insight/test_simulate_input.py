@@ -231,8 +231,12 @@ def test_virtual_time_jumps_to_the_next_timer_and_rests_after_the_last() -> None
     async def main() -> float:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
+
+        def ring(name: str) -> None:
+            rang.append((name, round(loop.time(), 6)))
+
         for name, delay in (("late", 7200.0), ("early", 0.5), ("at once", 0.0)):
-            loop.call_later(delay, lambda name=name: rang.append((name, round(loop.time(), 6))))
+            loop.call_later(delay, ring, name)
         cancelled = loop.call_later(1e6, rang.append, ("never", 0.0))
         cancelled.cancel()
         await loop.rest()

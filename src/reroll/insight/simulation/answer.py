@@ -7,19 +7,18 @@ changed, it is said here what was changed that the workload does not consume.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from reroll.controller.reconcile import Reconciler
 from reroll.controller.report import describe
 from reroll.controller.store import Entry, Store, decode_workload
 from reroll.core.decide import Kind, decide
 from reroll.core.observe import workload_record
-from reroll.core.policy import Policy
 from reroll.core.records import ConfigId, WorkloadId, WorkloadRecord
 from reroll.dialects import relevant
 from reroll.insight.simulation.recorder import Act, Recorder
 from reroll.insight.simulation.result import Made, Roll, Simulation, Start, Stay
-from reroll.insight.simulation.world import World
+from reroll.insight.simulation.world import Config, World
 
 _LISTED = 5
 
@@ -41,12 +40,14 @@ class Answer:
         self._recorder = recorder
         self._scopes = scopes
         self._before = 0
+        self._configs = dict(world.configs)
         self._start = Start(0, 0, 0, 0, 0, 0)
 
     def started(self) -> None:
         """The controller has come to rest, and nothing was changed yet."""
         acts = self._recorder.acts
         self._before = len(acts)
+        self._configs = dict(self._world.configs)
         kinds = Counter(act.decision.kind for act in acts)
         self._start = Start(
             workloads=len(self._world.workloads),
@@ -62,7 +63,7 @@ class Answer:
     ) -> Simulation:
         """The whole answer."""
         rolls = tuple(self._rolls(start))
-        touched = _Touched(made)
+        touched = _Touched(made, self._configs, self._world.configs)
         stays, unconcerned = self._stays(touched, everyone)
         return Simulation(
             source=self._world.source,
@@ -172,7 +173,10 @@ class Answer:
 class _Touched:
     """What the scenario changed."""
 
-    def __init__(self, made: Sequence[Made]) -> None:
+    def __init__(
+        self, made: Sequence[Made], before: Mapping[ConfigId, Config], after: Mapping[ConfigId, Config]
+    ) -> None:
+        self._before, self._after = before, after
         self.keys: dict[str, set[str]] = {}
         self.effects: dict[str, list[str]] = {}
         self.namespaces: set[str] = set()
@@ -206,31 +210,40 @@ class _Touched:
         record, home = entry.record, entry.record.id.namespace
         if not entry.policy.enabled:
             return
-        consumed = {c.config: c for c in entry.consumed}
+        consumed = {str(c.config): c for c in entry.consumed}
         for name, changed in self.keys.items():
-            config = next((c for c in consumed if str(c) == name), None)
+            c = consumed.get(name)
             references = [r for r in record.references if str(ConfigId(r.kind, home, r.name)) == name]
-            if config is None:
+            if c is None:
                 if references:
-                    yield _left_out(name, entry.policy, any(ref.rolls for ref in references))
+                    config = ConfigId(references[0].kind, home, references[0].name)
+                    yield _left_out(config.short(home), any(ref.rolls for ref in references))
                 continue
-            short, c = config.short(home), consumed[config]
+            short = c.config.short(home)
+            counting = changed - set(c.except_keys) if c.keys is None else changed & set(c.keys)
             if self.effects[name][-1] == "deleted":
                 yield f"{short} was deleted, which alone rolls nothing"
-            elif not changed:
-                continue
-            elif c.keys is not None and not changed & set(c.keys):
-                yield f"of {short} it reads {_some(c.keys)}, and {_some(sorted(changed))} changed"
-            elif c.keys is None and changed <= set(c.except_keys):
-                yield f"its annotations leave out what changed of {short} ({_some(sorted(changed))})"
-            elif self.effects[name].count("changed") > 1:
+            elif counting and self._put_back(c.config, counting):
                 yield f"{short} was put back before it was acted on"
+            elif not changed or counting:
+                continue
+            elif c.keys is not None:
+                yield f"of {short} it reads {_some(c.keys)}, and {_some(sorted(changed))} changed"
+            else:
+                yield f"its annotations leave out what changed of {short} ({_some(sorted(changed))})"
+
+    def _put_back(self, config: ConfigId, keys: Iterable[str]) -> bool:
+        """These keys are as they were at the start."""
+        before, after = self._before.get(config), self._after.get(config)
+        if before is None or after is None:
+            return False
+        return all(before.digests.get(key) == after.digests.get(key) for key in keys)
 
 
-def _left_out(name: str, policy: Policy, helped: bool) -> str:
+def _left_out(short: str, helped: bool) -> str:
     if not helped:
-        return f"{name}: a restart does not help, it is read elsewhere"
-    return f"its annotations do not have it follow {name}"
+        return f"{short} changed, and a restart does not help: it is read elsewhere"
+    return f"its annotations do not have it follow {short}"
 
 
 def _some(keys: Sequence[str]) -> str:
