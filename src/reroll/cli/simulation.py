@@ -99,7 +99,7 @@ def _summary(s: Simulation) -> str:
         )
     if s.unconcerned:
         parts.append(f"{s.unconcerned} {_s(s.unconcerned, 'is', 'are')} not concerned")
-    return ", ".join(parts) + f". At rest after {format_duration(s.ended)}."
+    return ", ".join(parts) + f". At rest after {_time(s.ended)}."
 
 
 def _s(count: int, one: str, many: str) -> str:

@@ -146,8 +146,8 @@ class Cluster:
             await asyncio.sleep(self._latency * share)
 
     def _at(self, path: str) -> Workload:
-        *_, namespace, plural, name = (unquote(part) for part in urlsplit(path).path.split("/"))
-        workload = self.workloads.get(WorkloadId(_KINDS[plural], namespace, name))
+        *_, namespace, plural, name = path.split("/")
+        workload = self.workloads.get(WorkloadId(_KINDS[plural], unquote(namespace), unquote(name)))
         if workload is None:
             raise NotFound(f"{plural} {name} not found", status=404)
         return workload

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
@@ -53,6 +54,7 @@ class _Play:
         self._in_scope = LabelSelector.parse(settings.namespace_selector)
         self._working = False
         self._wanted: list[ConfigId] = []
+        self._asked: list[tuple[WorkloadId, ConfigId | None]] | None = None
 
     async def play(self, changes: Changes, everyone: bool) -> Simulation:
         loop = asyncio.get_running_loop()
@@ -114,7 +116,25 @@ class _Play:
         return self._world.now + self._loop.time()
 
     def _ask(self, workload: WorkloadId, cause: ConfigId | None) -> None:
+        if self._asked is None:
+            self._add(workload, cause)
+        else:
+            self._asked.append((workload, cause))
+
+    def _add(self, workload: WorkloadId, cause: ConfigId | None) -> None:
         self._queue.add(workload, flow=(cause or workload.namespace) if self._working else "start")
+
+    @contextmanager
+    def _in_order(self) -> Iterator[None]:
+        """The store asks about the consumers of an object in the order of a set, which is another in each run:
+        here it is that of their names."""
+        self._asked = []
+        try:
+            yield
+        finally:
+            asked, self._asked = self._asked, None
+            for workload, cause in sorted(asked, key=str):
+                self._add(workload, cause)
 
     async def _check_key(self) -> bool:
         return False  # there is no other than the one of the world
@@ -130,10 +150,11 @@ class _Play:
 
     def _read_wanted(self) -> None:
         wanted, self._wanted = self._wanted, []
-        for config in dict.fromkeys(wanted):
-            held = self._cluster.configs.get(config)
-            if held is not None and self._store.wanted(config):
-                self._store.put_read(config.kind, held.as_object())
+        with self._in_order():
+            for config in dict.fromkeys(wanted):
+                held = self._cluster.configs.get(config)
+                if held is not None and self._store.wanted(config):
+                    self._store.put_read(config.kind, held.as_object())
 
     # --- what the watches bring ----------------------------------------------------------------------
 
@@ -160,6 +181,10 @@ class _Play:
 
     def _tell(self, what: Config | WorkloadId | ConfigId | GivenNamespace) -> None:
         """A watch brings a change as it happens."""
+        with self._in_order():
+            self._bring(what)
+
+    def _bring(self, what: Config | WorkloadId | ConfigId | GivenNamespace) -> None:
         if isinstance(what, GivenNamespace):
             self._world.namespaces[what.name] = what.value
             self._tell_namespace(what.name)
