@@ -6,8 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter, Token
+from cyclopts import Group, Parameter, Token
 
+_SCENARIO = Group.create_ordered("What changes")
+_SETTINGS = Group.create_ordered("Settings, as the controller has them")
 Change = tuple[str, str]
 _CHANGES = ("--at", "--set", "--unset", "--delete", "--change", "--apply")
 
@@ -21,25 +23,31 @@ def simulate(
     *files: Annotated[str, Parameter(allow_leading_hyphen=True)],
     changes: Annotated[
         list[Change] | None,
-        Parameter(name=_CHANGES, negative="", converter=_in_order, n_tokens=1, accepts_keys=False),
+        Parameter(
+            name=_CHANGES, negative="", converter=_in_order, n_tokens=1, accepts_keys=False, group=_SCENARIO
+        ),
     ] = None,
-    scenario: str | None = None,
+    scenario: Annotated[str | None, Parameter(group=_SCENARIO)] = None,
     output: Annotated[Literal["table", "json", "yaml", "svg"], Parameter(name=["--output", "-o"])] = "table",
     everyone: Annotated[bool, Parameter(name="--all", negative="")] = False,
     default_namespace: str = "default",
     latency: str = "0",
     key_file: str | None = None,
-    namespace: Annotated[list[str] | None, Parameter(name=["--namespace", "-n"], negative="")] = None,
-    namespace_selector: str | None = None,
-    workload_selector: Annotated[str | None, Parameter(name=["--workload-selector", "-l"])] = None,
-    auto_all: bool | None = None,
-    settle: str | None = None,
-    settle_max: str | None = None,
-    cross_namespace: bool | None = None,
-    reloader_annotations: bool | None = None,
-    actors: int | None = None,
-    field_manager: str | None = None,
-    config: str | None = None,
+    namespace: Annotated[
+        list[str] | None, Parameter(name=["--namespace", "-n"], negative="", group=_SETTINGS)
+    ] = None,
+    namespace_selector: Annotated[str | None, Parameter(group=_SETTINGS)] = None,
+    workload_selector: Annotated[
+        str | None, Parameter(name=["--workload-selector", "-l"], group=_SETTINGS)
+    ] = None,
+    auto_all: Annotated[bool | None, Parameter(group=_SETTINGS)] = None,
+    settle: Annotated[str | None, Parameter(group=_SETTINGS)] = None,
+    settle_max: Annotated[str | None, Parameter(group=_SETTINGS)] = None,
+    cross_namespace: Annotated[bool | None, Parameter(group=_SETTINGS)] = None,
+    reloader_annotations: Annotated[bool | None, Parameter(group=_SETTINGS)] = None,
+    actors: Annotated[int | None, Parameter(group=_SETTINGS)] = None,
+    field_manager: Annotated[str | None, Parameter(group=_SETTINGS)] = None,
+    config: Annotated[str | None, Parameter(group=_SETTINGS)] = None,
 ) -> int:
     """Tell what would roll, when, in which order and why, if this changed; and what would not, and why not.
 
@@ -53,12 +61,14 @@ def simulate(
     files
         Manifests (files, folders, - for standard input: the output of kustomize or helm), or one snapshot.
     changes
-        What changes, in this order.
-        `--set configmap/NS/NAME:KEY=VALUE` and `--unset configmap/NS/NAME:KEY`: a key; `secret/...` alike.
-        `--delete KIND/NS/NAME`: an object.
-        `--change FILE`: manifests as they will be, of objects that are there.
-        `--apply FILE`: the same, and what is not there is created.
-        `--at 30s`: the time of the changes after it, from the start.
+        What changes, in this order:
+
+        - `--set configmap/NS/NAME:KEY=VALUE`: a key of a ConfigMap, or of `secret/NS/NAME`
+        - `--unset configmap/NS/NAME:KEY`: that key is removed
+        - `--delete KIND/NS/NAME`: that object is deleted
+        - `--change FILE`: manifests as they will be, of objects that are there
+        - `--apply FILE`: the same, and what is not there is created
+        - `--at 30s`: the time of the changes after it, from the start
     scenario
         A YAML file with changes and their times, in place of these options.
     output
@@ -73,27 +83,27 @@ def simulate(
         The digest key of the snapshot, written by `reroll snapshot --key-file`: so values of Secrets can be
         compared.
     namespace
-        As for the controller: work in this namespace only; may be given several times.
+        Work in this namespace only; may be given several times.
     namespace_selector
-        As for the controller: work in namespaces whose labels match.
+        Work in namespaces whose labels match.
     workload_selector
-        As for the controller: work on workloads whose labels match.
+        Work on workloads whose labels match.
     auto_all
-        As for the controller: follow everything, unless a workload says `reroll.dev/auto: "false"`.
+        Follow everything, unless a workload says `reroll.dev/auto: "false"`.
     settle
-        As for the controller: wait this long after the last change. Default 1s.
+        Wait this long after the last change. Default 1s.
     settle_max
-        As for the controller: but never longer than this after the first change. Default 10s.
+        But never longer than this after the first change. Default 10s.
     cross_namespace
-        As for the controller: follow shared objects of other namespaces.
+        Follow shared objects of other namespaces.
     reloader_annotations
-        As for the controller: understand the annotations of stakater/Reloader. Default: yes.
+        Understand the annotations of stakater/Reloader. Default: yes.
     actors
-        As for the controller: workloads acted on at once. Default 8.
+        Workloads acted on at once. Default 8.
     field_manager
-        As for the controller: the name under which it changes objects. Default `reroll`.
+        The name under which it changes objects. Default `reroll`.
     config
-        As for the controller: a YAML or TOML file with settings.
+        A YAML or TOML file with settings.
     """
     import gc
     import sys
