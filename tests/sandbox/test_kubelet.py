@@ -323,6 +323,16 @@ class TestCrash:
             assert container["lastState"]["terminated"]["message"] == "no TOKEN is set"
             assert condition(play.get(POD, "other"), "Ready")[0] == "True"
 
+    async def test_a_file_that_turns_bad_later_is_no_reason(self) -> None:
+        async with playing(kubelet_sync=0.1, ready_after=2.0) as play:
+            play.config_map("conf", MODE="good")
+            pod(play, annotations=RULE, **MOUNTED)
+            await play.rest(1)
+            play.config_map("conf", MODE="bad")
+            await play.rest()
+            assert files(play)["/conf/MODE"] == "bad"
+            assert condition(play.get(POD, "web"), "Ready")[0] == "True"
+
     async def test_one_that_is_never_restarted_fails(self, play: Play) -> None:
         play.secret("login", MODE="bad")
         pod(play, annotations=RULE, restartPolicy="Never", **FROM_SECRET)

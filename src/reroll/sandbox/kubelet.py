@@ -37,6 +37,7 @@ from reroll.sandbox.content import (
 )
 from reroll.sandbox.crashes import CrashRule, crash_if
 from reroll.sandbox.kinds import CONFIG_MAP, EVENT, JOB, NODE, POD, SECRET, Kind
+from reroll.sandbox.pod_status import Life, Phase, crashed_state, pod_status
 from reroll.sandbox.pods import controller_of, fits, has_ended, is_ending
 from reroll.sandbox.storage import Object
 
@@ -229,6 +230,7 @@ class Kubelet:
                 self._warn(pod, run, "FailedMount", note)
                 return
         run.waiting = {}
+        begun = False
         init = {container["name"] for container in pod["spec"].get("initContainers") or ()}
         for container in containers_of(pod):
             if container["name"] in run.started:
@@ -238,26 +240,40 @@ class Kubelet:
             try:
                 run.started[container["name"]] = start(pod, container, run.mounted, find)
                 run.since = self._clockwork.time()
+                begun = True
             except Unavailable as error:
                 run.waiting[container["name"]] = str(error)
                 self._warn(pod, run, "Failed", f"Error: {error}")
-        if not run.waiting and not run.crash:
+        if begun and not run.waiting:
             self._judge(pod, run)
+
+    def _tell(self, pod: Object, run: _Run) -> None:
+        """Write the status of a pod that has a node."""
+        up = run.mounted is not None and not run.waiting and not run.crash
+        phase: Phase = "Running" if up or run.restarts or run.crash else "Pending"
+        if run.crash and not _restarts(pod):
+            phase = "Failed"
+        elif up and self._age(run) >= self._finish_after(pod):
+            phase = "Succeeded"
+        life = Life(
+            phase=phase,
+            ready=up and phase == "Running" and self._age(run) >= self._ready_after(pod),
+            crashed=bool(run.crash),
+            started=run.started.keys(),
+            waiting=run.waiting,
+            restarts=run.restarts,
+            last_state=run.last_state,
+            address=run.address,
+        )
+        status = pod_status(pod, life, self._storage.timestamp())
+        self._storage.update(POD, {**pod, "status": status}, subresource="status")
 
     def _judge(self, pod: Object, run: _Run) -> None:
         """Ask the rules whether the containers crash with what they were given."""
         content = self.content(pod)
         run.crash = next((why for rule in self._rules if (why := rule(pod, content))), "")
         if run.crash:
-            now = self._storage.timestamp()
-            ended = {
-                "exitCode": 1,
-                "reason": "Error",
-                "message": run.crash,
-                "startedAt": now,
-                "finishedAt": now,
-            }
-            run.last_state = {"terminated": ended}
+            run.last_state = crashed_state(run.crash, self._storage.timestamp())
             if _restarts(pod):
                 self._warn(pod, run, "BackOff", "Back-off restarting failed container")
 
@@ -329,77 +345,6 @@ class Kubelet:
                 },
             },
         )
-
-    # --- status ---------------------------------------------------------------------------------------
-
-    def _tell(self, pod: Object, run: _Run) -> None:
-        """Write the status of a pod that has a node."""
-        before: Object = pod.get("status") or {}
-        init = pod["spec"].get("initContainers") or ()
-        up = run.mounted is not None and not run.waiting
-        ended = up and not run.crash and self._age(run) >= self._finish_after(pod)
-        failed = bool(run.crash) and not _restarts(pod)
-        ready = up and not run.crash and not ended and self._age(run) >= self._ready_after(pod)
-        phase = (
-            "Succeeded" if ended else "Failed" if failed else "Running" if up or run.restarts else "Pending"
-        )
-        now = self._storage.timestamp()
-        held = before.get("conditions") or []
-        not_ready = "PodCompleted" if ended else "PodFailed" if failed else "ContainersNotReady"
-        for type, holds, reason in (
-            ("PodScheduled", True, ""),
-            ("Initialized", all(one["name"] in run.started for one in init), "ContainersNotInitialized"),
-            ("ContainersReady", ready, not_ready),
-            ("Ready", ready, not_ready),
-        ):
-            held = conditions.put(held, type, "True" if holds else "False", "" if holds else reason, "", now)
-        status = {
-            "phase": phase,
-            "conditions": held,
-            "hostIP": "127.0.0.1",
-            "podIP": run.address,
-            "podIPs": [{"ip": run.address}],
-            "startTime": before.get("startTime", now),
-            "qosClass": "BestEffort",
-        }
-        for part in ("initContainer", "container"):
-            statuses = [
-                self._container_status(one, run, phase, part, before.get("startTime", now), ready)
-                for one in pod["spec"].get(f"{part}s") or ()
-            ]
-            if statuses:
-                status[f"{part}Statuses"] = statuses
-        self._storage.update(POD, {**pod, "status": status}, subresource="status")
-
-    def _container_status(
-        self, container: Object, run: _Run, phase: str, part: str, since: str, ready: bool
-    ) -> Object:
-        name = container["name"]
-        one_time = part == "initContainer" and container.get("restartPolicy") != "Always"
-        ended_well = {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": since}}
-        state: Object = {"running": {"startedAt": since}}
-        if name in run.waiting:
-            state = {"waiting": {"reason": "CreateContainerConfigError", "message": run.waiting[name]}}
-        elif name not in run.started:
-            reason = "PodInitializing" if run.waiting else "ContainerCreating"
-            state = {"waiting": {"reason": reason}}
-        elif one_time or phase == "Succeeded":
-            state = ended_well
-        elif phase == "Failed":
-            state = run.last_state
-        elif run.crash:
-            message = "back-off restarting failed container"
-            state = {"waiting": {"reason": "CrashLoopBackOff", "message": message}}
-        return {
-            "name": name,
-            "image": container.get("image", ""),
-            "imageID": "",
-            "ready": state is ended_well if one_time else ready,
-            "started": "running" in state,
-            "restartCount": 0 if one_time else run.restarts,
-            "state": state,
-            "lastState": {} if one_time or phase == "Failed" else run.last_state,
-        }
 
 
 def _kinds(used: Iterable[tuple[ConfigKind, str]]) -> set[tuple[Kind, str]]:
