@@ -22,7 +22,7 @@ def reroll(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["controller", "demo", "explain"])
+@pytest.mark.parametrize("command", ["controller", "demo", "explain", "sandbox", "simulate", "snapshot"])
 def test_each_command_has_help_with_an_example(command: str) -> None:
     done = reroll(command, "--help")
     assert done.returncode == 0
@@ -32,7 +32,7 @@ def test_each_command_has_help_with_an_example(command: str) -> None:
 def test_the_commands_are_listed() -> None:
     done = reroll("--help")
     assert done.returncode == 0
-    for command in ("controller", "demo", "explain"):
+    for command in ("controller", "demo", "explain", "sandbox", "simulate", "snapshot"):
         assert command in done.stdout
 
 

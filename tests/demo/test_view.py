@@ -162,7 +162,10 @@ def test_the_last_words() -> None:
 
 
 def test_what_is_kept_can_be_found_again() -> None:
-    own = words(result(ok=True, keep=True), Options(keep=True))
+    box = words(result(ok=True, keep=True), Options(keep=True))
+    assert "until you press Ctrl-C here" in box
+    assert "cluster-down" not in box
+    own = words(result(ok=True, keep=True), Options(keep=True, real=True))
     assert "export KUBECONFIG=/k/config" in own
     assert "make cluster-down" in own
     assert "reroll controller -n reroll-demo --key-namespace reroll-demo" in own

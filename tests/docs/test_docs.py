@@ -151,7 +151,10 @@ def test_every_annotation_and_no_other() -> None:
     listed = {match for row in rows(text) for match in re.findall(r"\[`(reroll\.dev/[\w-]+)`\]", row[0])}
     assert listed == known
     everywhere = {
-        key for path in PAGES for key in re.findall(r"reroll\.dev/[a-z][a-z-]*[a-z]", path.read_text())
+        # Those of the sandbox are on pod templates of its own stage, and have their page.
+        key
+        for path in PAGES
+        for key in re.findall(r"(?<!sandbox\.)reroll\.dev/[a-z][a-z-]*[a-z]", path.read_text())
     }
     # A wrong word is shown once, as what is wrong with it.
     assert everywhere - known == {"reroll.dev/atuo"}

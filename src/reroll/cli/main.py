@@ -10,6 +10,7 @@ from reroll import __version__
 from reroll.cli.controller import controller
 from reroll.cli.demo import demo
 from reroll.cli.explain import explain
+from reroll.cli.sandbox import sandbox
 from reroll.cli.simulate import simulate
 from reroll.cli.snapshot import snapshot
 
@@ -20,7 +21,7 @@ See it work: `reroll demo`.
 """
 
 app = App(name="reroll", help=HELP, help_format="markdown", version=__version__, version_flags=["--version"])
-for _command in (controller, demo, explain, simulate, snapshot):
+for _command in (controller, demo, explain, sandbox, simulate, snapshot):
     app.command(_command)
 app.register_install_completion_command(name="--install-completion")
 

@@ -106,4 +106,5 @@ export KUBECONFIG={kubeconfig}
 #   kubectl patch configmap/app -p '{{"data":{{"LEVEL":"debug"}}}}'
 #   kubectl rollout status deployment/web
 #   reroll explain deployment/web --key-namespace default
-#   kubectl get --raw /sandbox/pods               # what each Pod runs with"""
+# What each Pod runs with, and what of it is old:
+#   curl -s $(kubectl config view --minify -o 'jsonpath={{.clusters[0].cluster.server}}')/sandbox/pods"""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
@@ -82,6 +82,8 @@ class Api:
         self.bookmark = bookmark
         self.gone_as_http = False
         """Answer a watch from a forgotten version with HTTP 410, as some servers do, in place of an ERROR event."""
+        self.pages: dict[str, Callable[[], str]] = {}
+        """Text that the sandbox tells of itself, by path under /sandbox/."""
         self._token = token.encode()
         self._watches: set[asyncio.Task[Any]] = set()
 
@@ -109,6 +111,8 @@ class Api:
     async def _answer(self, request: web.Request, parts: list[str]) -> web.StreamResponse:
         if parts[0] in _OPEN:
             return web.Response(text="ok")
+        if parts[0] == "sandbox" and "/".join(parts[1:]) in self.pages:
+            return web.Response(text=self.pages["/".join(parts[1:])]())
         found = self._find(parts)
         if isinstance(found, Place):
             try:

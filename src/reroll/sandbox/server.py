@@ -25,6 +25,7 @@ from aiohttp import web
 from reroll.sandbox.api import Api
 from reroll.sandbox.crashes import CrashRule
 from reroll.sandbox.namespaces import Namespaces
+from reroll.sandbox.pods_page import pods_page
 from reroll.sandbox.registry import Registry
 from reroll.sandbox.rollouts import Rollouts
 from reroll.sandbox.served import Catalog
@@ -62,6 +63,9 @@ class Sandbox:
         self.api = Api(self.registry, self.token, bookmark=bookmark)
         Namespaces(self.storage).begin()
         self.rollouts = Rollouts(self.storage, ready_after=ready_after, crash=crash) if rollouts else None
+        if self.rollouts is not None:
+            kubelet = self.rollouts.kubelet
+            self.api.pages["pods"] = lambda: pods_page(self.storage, kubelet)
         self._acting: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
         self.url = ""
