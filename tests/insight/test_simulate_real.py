@@ -13,7 +13,7 @@ import os
 import random
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,13 +26,13 @@ from reroll.app import Controller
 from reroll.core.digests import DigestKey
 from reroll.core.kinds import WORKLOAD_KINDS
 from reroll.core.observe import WorkloadObject
-from reroll.core.records import ConfigId, ConfigRecord, WorkloadId
+from reroll.core.records import ConfigId, ConfigKind, ConfigRecord, Missing, WorkloadId
 from reroll.insight.simulation.changes import Changes
 from reroll.insight.simulation.manifests import world_of
 from reroll.insight.simulation.result import Simulation
 from reroll.insight.simulation.run import simulate
 from reroll.insight.simulation.scenario import from_options
-from reroll.insight.simulation.world import NO_KEY
+from reroll.insight.simulation.world import NO_KEY, value_digest
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
 from reroll.kube.reflector import Reflector
@@ -47,8 +47,11 @@ CLUSTERS = 50
 ROUNDS = 4
 BETWEEN = 100
 """Virtual seconds between rounds; the real controller is waited for instead."""
-SETTLE = 2.0
-"""Long against the requests of one round, so that a round is what settles together."""
+STEP = 0.5
+"""Virtual seconds between the steps of a round. The real controller has seen each before the next is made: what
+it does at once, such as to adopt, would else be a matter of milliseconds."""
+SETTLE = 4.0
+"""Long against a step, so that a round is what settles together."""
 PATIENCE = 60.0
 
 _RESOURCES = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS} | {
@@ -91,10 +94,11 @@ class Made:
         """(object as it is to be, how) in their order."""
         self.options: list[tuple[str, str]] = []
         for number in range(ROUNDS):
-            self.options.append(("at", f"{BETWEEN * number}s"))
             steps: list[tuple[Json, str]] = []
             for _ in range(rng.randint(1, 3)):
-                steps += self._operation()
+                for step in self._operation():
+                    self.options.insert(-1, ("at", f"{BETWEEN * number + STEP * len(steps)}s"))
+                    steps.append(step)
             self.rounds.append(steps)
 
     # --- objects -------------------------------------------------------------------------------------
@@ -240,7 +244,7 @@ class Made:
         world = world_of(["-"], io.BytesIO(text), DigestKey(NO_KEY), now=1.8e9, default_namespace="none")
         steps = from_options(self.options, "none")
         changes = Changes(steps, world.key, io.BytesIO(), default_namespace="none")
-        return simulate(world, changes, Settings(settle=SETTLE), everyone=True)
+        return simulate(world, changes, Settings(settle=SETTLE, settle_max=60.0), everyone=True)
 
 
 def _field(kind: str) -> str:
@@ -273,6 +277,10 @@ class Marks:
         self.rolled[name] += mark != self._last.get(name, "")
         self._last[name] = mark
         self.versions[name] = int(obj.metadata.resource_version)
+
+    async def seen(self, name: str, version: int) -> None:
+        """Wait until a workload was seen in this version."""
+        await until(lambda: self.versions.get(name, 0) >= version, f"{name} is watched")
 
     def delete(self, namespace: str, name: str, *, live: bool) -> None: ...
 
@@ -327,7 +335,11 @@ class Stand:
     @asynccontextmanager
     async def controller(self, home: str) -> AsyncIterator[Controller]:
         settings = Settings(
-            namespace_selector=f"reroll-test={self.label}", key_namespace=home, settle=SETTLE, listen=""
+            namespace_selector=f"reroll-test={self.label}",
+            key_namespace=home,
+            settle=SETTLE,
+            settle_max=60.0,
+            listen="",
         )
         control = Controller(load_config(kubeconfig=str(self.cluster.kubeconfig)), settings)
         task = asyncio.create_task(control.run())
@@ -338,20 +350,37 @@ class Stand:
             control.stop()
             await task
 
-    async def rest(self, control: Controller, home: str, versions: dict[WorkloadId, int]) -> None:
-        """Wait until the controller has seen everything that was done, and has nothing more to do, and until
-        our own watch has seen what it did."""
-        for kind, resource in (("configmap", CONFIG_MAPS), ("secret", SECRETS)):
-            name = f"marker-{uuid.uuid4().hex[:8]}"
-            manifest = {"metadata": {"name": name}, "stringData" if kind == "secret" else "data": {"a": name}}
-            await self.client.create(resource.path(home), msgspec.json.encode(manifest))
-            # A watch delivers in order: when this is there, so is all before it.
-            config = ConfigId(kind, home, name)  # type: ignore[arg-type]
-            await until(
-                lambda c=config: isinstance(control.store.state(c), ConfigRecord), f"{config} is seen"
-            )
-        for workload, version in versions.items():
-            await until(lambda w=workload, v=version: _version(control, w) >= v, f"{workload} is seen")
+    async def seen(self, control: Controller, obj: Json, how: str, version: int) -> None:
+        """Wait until the controller has taken in an object that was just written or deleted."""
+        meta = obj["metadata"]
+        if obj["kind"] in WORKLOAD_KINDS:
+            workload = WorkloadId(obj["kind"], meta["namespace"], meta["name"])
+            await until(lambda: _version(control, workload) >= version, f"{workload} is seen")
+            return
+        kind: ConfigKind = "configmap" if obj["kind"] == "ConfigMap" else "secret"
+        config = ConfigId(kind, meta["namespace"], meta["name"])
+        values = {key: value.encode() for key, value in obj[_field(obj["kind"])].items()}
+
+        def taken_in() -> bool:
+            state = control.store.state(config)
+            if how == "delete" or not isinstance(state, ConfigRecord):
+                return how == "delete" and isinstance(state, Missing)
+            digests = [value_digest(config, key, values[key], control.store.key) for key in sorted(values)]
+            return state.digests == b"".join(digests)
+
+        await until(taken_in, f"{config} is seen")
+
+    async def halt(self, control: Controller) -> None:
+        """Wait until the controller has nothing to do but to wait for what settles."""
+
+        def nothing_to_do() -> bool:
+            now = control.queue.statistics()
+            return now.ready == now.processing == 0
+
+        await until(nothing_to_do, "the controller has done what it can do at once")
+
+    async def rest(self, control: Controller) -> None:
+        """Wait until the controller has nothing more to do, and until our own watch has seen what it did."""
 
         def idle() -> bool:
             now = control.queue.statistics()
@@ -363,8 +392,7 @@ class Stand:
             for item in listed:
                 meta = item["metadata"]
                 name = str(WorkloadId(known.kind, meta["namespace"], meta["name"]))
-                least = int(meta["resourceVersion"])
-                await until(lambda n=name, m=marks, v=least: m.versions.get(n, 0) >= v, f"{name} is watched")
+                await marks.seen(name, int(meta["resourceVersion"]))
 
     def rolled(self, namespace: str) -> Counter[str]:
         found: Counter[str] = Counter()
@@ -394,12 +422,13 @@ def _whole(obj: Json) -> Json:
     return {key: value for key, value in obj.items() if key != "stringData"} | {"data": data}
 
 
-async def until(holds: Any, what: str) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not holds():  # noqa: ASYNC110 - what it waits for is on a server
-            await asyncio.sleep(0.05)
-        return
-    raise AssertionError(what)
+async def until(holds: Callable[[], bool], what: str) -> None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not holds():  # noqa: ASYNC110 - what it waits for is on a server
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"not within {PATIENCE:.0f} s: {what}") from None
 
 
 @pytest.mark.timeout(400)
@@ -416,12 +445,13 @@ async def test_the_controller_does_what_simulate_says(cluster: Cluster, tmp_path
         try:
             await asyncio.gather(*(_create(stand, one) for one in made))
             home = made[0].namespace
-            versions: dict[WorkloadId, int] = {}
             async with stand.watched(), stand.controller(home) as control:
-                await stand.rest(control, home, versions)
+                await stand.rest(control)
                 for number in range(ROUNDS):
-                    await asyncio.gather(*(_play(stand, one, number, versions) for one in made))
-                    await stand.rest(control, home, versions)
+                    for step in range(max(len(one.rounds[number]) for one in made)):
+                        await asyncio.gather(*(_play(stand, control, one, number, step) for one in made))
+                        await stand.halt(control)
+                    await stand.rest(control)
                     for one, simulation in zip(made, says, strict=True):
                         assert stand.rolled(one.namespace) == expected(simulation, number), _told(
                             one, simulation, number
@@ -439,11 +469,12 @@ async def _create(stand: Stand, one: Made) -> None:
         await stand.make(obj, "create")
 
 
-async def _play(stand: Stand, one: Made, number: int, versions: dict[WorkloadId, int]) -> None:
-    for obj, how in one.rounds[number]:
+async def _play(stand: Stand, control: Controller, one: Made, number: int, step: int) -> None:
+    """One step of one round, if it has so many."""
+    if step < len(one.rounds[number]):
+        obj, how = one.rounds[number][step]
         version = await stand.make(obj, how)
-        if obj["kind"] in WORKLOAD_KINDS:
-            versions[WorkloadId(obj["kind"], one.namespace, obj["metadata"]["name"])] = version
+        await stand.seen(control, obj, how, version)
 
 
 def _told(one: Made, simulation: Simulation, number: int) -> str:

@@ -19,9 +19,13 @@ class _Jump(selectors.BaseSelector):
     def __init__(self) -> None:
         self.now = 0.0
         self.at_rest: list[asyncio.Future[None]] = []
+        self.at_halt: list[asyncio.Future[None]] = []
         self._keys: dict[Any, selectors.SelectorKey] = {}
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if self.at_halt and (timeout is None or timeout > 0):
+            self.at_halt = _wake(self.at_halt)
+            return []
         if timeout is not None:
             if timeout > 0:
                 # Past the timer by the least there is: the loop rings what lies before its time, not at it.
@@ -29,10 +33,7 @@ class _Jump(selectors.BaseSelector):
             return []
         if not self.at_rest:
             raise RuntimeError("everything waits, and nothing is going to happen")
-        waiting, self.at_rest = self.at_rest, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+        self.at_rest = _wake(self.at_rest)
         return []
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -47,6 +48,13 @@ class _Jump(selectors.BaseSelector):
         return self._keys
 
 
+def _wake(waiting: list[asyncio.Future[None]]) -> list[asyncio.Future[None]]:
+    for future in waiting:
+        if not future.done():
+            future.set_result(None)
+    return []
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose `time()` starts at 0 and moves only when nothing else is left to do.
 
@@ -59,6 +67,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jump.now
+
+    async def halt(self) -> None:
+        """Return when nothing more can be done at this moment: what is left waits for a timer."""
+        future = self.create_future()
+        self._jump.at_halt.append(future)
+        await future
 
     async def rest(self) -> None:
         """Return when every task waits for something that no timer brings."""

@@ -218,13 +218,15 @@ class _Play:
     # --- the course of it ----------------------------------------------------------------------------
 
     async def _changes(self, loop: VirtualLoop, changes: Changes, start: float) -> AsyncIterator[Made]:
-        """Make each change at its time; the controller works in between."""
+        """Make each change at its time. The controller does what it can do at once before the next one of the
+        same time: a person's or kubectl's changes are milliseconds apart, and it is as quick."""
         for step, given in changes.steps:
             if loop.time() < start + step.at:
                 await asyncio.sleep(start + step.at - loop.time())
             self._cluster.set_time(self._now())
             for one in changes.make(step, given, self._cluster, self._tell):
                 yield one
+                await loop.halt()
 
     @staticmethod
     async def _rest(loop: VirtualLoop, actors: Sequence[asyncio.Task[None]]) -> None:
