@@ -196,7 +196,7 @@ class Api:
     async def _verb(self, request: web.Request, place: Place) -> web.StreamResponse:
         query = request.query
         what = "subresource" if place.subresource else "object" if place.name else "collection"
-        if request.method not in _METHODS[what] or (request.method == "POST" and _unplaced(place)):
+        if request.method not in _METHODS[what] or (request.method != "GET" and _unplaced(place)):
             raise Refused(
                 "MethodNotAllowed", "the server does not allow this method on the requested resource"
             )
@@ -222,8 +222,8 @@ class Api:
         created = request.method == "POST"
         if request.method == "PATCH":
             type = _patch_type(request)
-            _check_patch_options(query, type)
             body = await _body(request)
+            _check_patch_options(query, type)
             answer, created = self.registry.patch(
                 served, namespace, name, type, body, write, place.subresource
             )
@@ -340,6 +340,7 @@ class Api:
 
 
 def _unplaced(place: Place) -> bool:
+    """The collection of all namespaces, which can only be read."""
     return place.served.kind.namespaced and not place.namespace
 
 

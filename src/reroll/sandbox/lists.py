@@ -22,6 +22,7 @@ from reroll.sandbox.storage import Expired, Object, Storage
 Json: TypeAlias = dict[str, Any]
 Query: TypeAlias = Mapping[str, str]
 
+_IDENTITY: Final = ("kind", "apiVersion")
 _EVENT_FIELDS: Final = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 _FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "Pod": (
@@ -143,7 +144,7 @@ def listed(storage: Storage, served: Served, selection: Selection, query: Query)
             left += 1
             last = last or key
             continue
-        items.append(shown)
+        items.append(shown if not served.built_in else {k: shown[k] for k in shown if k not in _IDENTITY})
     if left:
         metadata["continue"] = _token(version, last)
         if not selection.labels.requirements and not selection.fields:

@@ -36,21 +36,28 @@ class Namespaces:
     def _changed(self, change: Change) -> None:
         if change.kind is not NAMESPACE:
             space = change.object["metadata"].get("namespace", "")
-            if change.type == "DELETED" and space:
-                self._end(self._storage.find(NAMESPACE, "", space))
+            found = self._storage.find(NAMESPACE, "", space) if change.type == "DELETED" and space else None
+            if found is not None and found["metadata"].get("deletionTimestamp"):
+                self._end(found)
+            elif found is not None and change.kind in (SERVICE_ACCOUNT, CONFIG_MAP):
+                self._furnish(space)
         elif change.type == "ADDED":
             self._furnish(change.object["metadata"]["name"])
         elif change.type == "MODIFIED":
             self._end(change.object)
 
     def _furnish(self, namespace: str) -> None:
-        meta = {"namespace": namespace}
-        self._storage.create(SERVICE_ACCOUNT, {"metadata": {**meta, "name": "default"}})
-        self._storage.create(CONFIG_MAP, {"metadata": {**meta, "name": _ROOT_CA}, "data": {"ca.crt": _NO_CA}})
+        """Make what each namespace has, where it is missing."""
+        for kind, name, content in (
+            (SERVICE_ACCOUNT, "default", {}),
+            (CONFIG_MAP, _ROOT_CA, {"data": {"ca.crt": _NO_CA}}),
+        ):
+            if self._storage.find(kind, namespace, name) is None:
+                self._storage.create(kind, {"metadata": {"namespace": namespace, "name": name}, **content})
 
-    def _end(self, namespace: Object | None) -> None:
+    def _end(self, namespace: Object) -> None:
         """Take a step towards the end of a namespace that is to be deleted: mark it, empty it, let it go."""
-        if namespace is None or not namespace["metadata"].get("deletionTimestamp"):
+        if not namespace["metadata"].get("deletionTimestamp"):
             return
         name = namespace["metadata"]["name"]
         if namespace.get("status", {}).get("phase") != "Terminating":

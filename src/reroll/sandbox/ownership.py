@@ -181,7 +181,10 @@ def _managed_part(obj: Mapping[str, Any] | None, *, status: bool | None) -> Json
         part.pop("status", None)
     if status is True:
         return {"status": part["status"]} if "status" in part else {}
-    part["metadata"] = {key: value for key, value in obj["metadata"].items() if key not in _UNOWNED}
+    meta = {key: value for key, value in obj["metadata"].items() if key not in _UNOWNED}
+    part["metadata"] = meta
+    if not meta:
+        del part["metadata"]
     return part
 
 

@@ -64,7 +64,7 @@ def _operate(document: Any, operation: Json) -> Any:
         source = _pointer(operation["from"])
         value = copy.deepcopy(_look(document, source))
         return _put(_without(document, source) if op == "move" else document, path, value)
-    raise PatchError(f"unexpected kind of operation of a JSON patch: {op}")
+    raise TestFailed(f"unexpected kind of operation of a JSON patch: {op}")
 
 
 def _pointer(text: str) -> list[str]:

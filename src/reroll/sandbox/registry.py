@@ -55,7 +55,7 @@ class Registry:
         return served.shown(self.storage.get(served.kind, namespace, name))
 
     def page(self, served: Served, namespace: str, query: Query) -> Json:
-        """A page of a collection."""
+        """A page of a collection. Items of built-in kinds do not say what they are, for the list says it."""
         return listed(self.storage, served, Selection.parse(served, namespace, query), query)
 
     # --- create --------------------------------------------------------------------------------------
@@ -171,7 +171,9 @@ class Registry:
         else:
             entries = managed(shown)
         new["metadata"] = new["metadata"] | {"managedFields": entries}
-        stored = self.storage.update(kind, new, subresource=subresource, dry_run=write.dry_run)
+        stored = self.storage.update(
+            kind, new, subresource="status" if subresource == "status" else "", dry_run=write.dry_run
+        )
         return served.shown(stored)
 
     def _updated(
@@ -203,6 +205,8 @@ class Registry:
         before = self.storage.get(served.kind, namespace, name)
         patched = patched_by(type, served.shown(before), body, served.type)
         obj = self._read_patched(served, patched, write)
+        if (obj.get("apiVersion"), obj.get("kind")) != (served.api_version, served.kind.kind):
+            raise self._wrong_kind(served, str(obj.get("apiVersion")), str(obj.get("kind")))
         self._check_address(namespace, name, obj["metadata"])
         return self._replace(served, before, obj, write, subresource), False
 

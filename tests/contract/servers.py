@@ -1,0 +1,179 @@
+"""How the contract tests speak to a server, the sandbox or the real one, and make two answers comparable."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import re
+import ssl
+import subprocess
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import aiohttp
+from yarl import URL
+
+from reroll.kube.config import load_config
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered."""
+
+    code: int
+    body: Any
+    headers: Json
+
+    @property
+    def reason(self) -> str:
+        return str(self.body.get("reason", "")) if isinstance(self.body, dict) else ""
+
+
+@dataclass
+class Server:
+    """One of the two, and a namespace on it of the test's own."""
+
+    name: str
+    kubeconfig: Path
+    kubectl_path: str
+    cache: Path
+    namespace: str = ""
+    made: list[str] = field(default_factory=list)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        token: str | None = None,
+    ) -> Answer:
+        """One request; `body` is sent as JSON unless it is bytes. NS in the path is the namespace."""
+        config = load_config(kubeconfig=str(self.kubeconfig))
+        headers = dict(await config.credentials.headers())
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        data = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
+        sent = io.BytesIO(data) if data is not None else None
+        context: ssl.SSLContext | bool = config.ssl_context() or True
+        server = config.server
+        if token is not None:
+            server = re.sub(r"(:\d+)/.*", r"\1", server)  # the sandbox's address holds its token, too
+        async with aiohttp.ClientSession() as session:
+            headers |= {"Accept": accept} | ({"Content-Type": content_type} if data is not None else {})
+            url = URL(server + path.replace("NS", self.namespace), encoded=True)
+            async with session.request(method, url, data=sent, headers=headers, ssl=context) as answer:
+                text = await answer.text()
+                content = json.loads(text) if "json" in answer.content_type else text
+                return Answer(answer.status, content, dict(answer.headers))
+
+    async def watch(self, path: str, count: int, *, accept: str = "application/json") -> list[Json]:
+        """The first `count` events of a watch, or all where it ends earlier."""
+        config = load_config(kubeconfig=str(self.kubeconfig))
+        headers = dict(await config.credentials.headers()) | {"Accept": accept}
+        events: list[Json] = []
+        context: ssl.SSLContext | bool = config.ssl_context() or True
+        async with (
+            asyncio.timeout(20),
+            aiohttp.ClientSession() as session,
+            session.get(
+                URL(config.server + path.replace("NS", self.namespace), encoded=True),
+                headers=headers,
+                ssl=context,
+            ) as answer,
+        ):
+            if answer.status != 200:
+                return [{"type": "HTTP", "object": await answer.json()}]
+            async for line in answer.content:
+                events.append(json.loads(line))
+                if len(events) >= count:
+                    break
+        return events
+
+    def kubectl(self, *arguments: str, input: str = "", editor: str = "", seconds: float = 60) -> str:
+        """Run kubectl in the namespace. Returns stdout and stderr together, with the exit code where it is not 0."""
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(self.kubeconfig),
+            "KUBECACHEDIR": str(self.cache),
+            "KUBE_EDITOR": editor or "false",
+        }
+        command = [self.kubectl_path, "--namespace", self.namespace, *arguments]
+        done = subprocess.run(
+            command,
+            input=input,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+            timeout=seconds,
+        )
+        return done.stdout + (f"exit {done.returncode}\n" if done.returncode else "")
+
+    def fresh(self) -> Server:
+        """The same server with a new namespace."""
+        name = f"contract-{uuid.uuid4().hex[:8]}"
+        server = Server(self.name, self.kubeconfig, self.kubectl_path, self.cache, name, self.made)
+        self.made.append(name)
+        assert "created" in server.kubectl("create", "namespace", name)
+        return server
+
+    def end(self) -> None:
+        """Delete the namespaces that were made."""
+        if self.made:
+            self.kubectl("delete", "namespace", "--wait=false", *self.made)
+
+
+_VOLATILE = {
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "time",
+    "selfLink",
+    "deletionTimestamp",
+    "lastTransitionTime",
+    "lastUpdateTime",
+}
+
+
+def normal(value: Any, server: Server) -> Any:
+    """A value without what differs from run to run: times, uids, versions, the name of the namespace."""
+    if isinstance(value, dict):
+        return {
+            key: "<set>" if key in _VOLATILE and inner else normal(inner, server)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [normal(inner, server) for inner in value]
+    if isinstance(value, str):
+        return words(value, server)
+    return value
+
+
+_WORDS: tuple[tuple[str, str], ...] = (
+    (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<uid>"),
+    (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
+    (r"\b\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", "<time>"),
+    (r"(?<=\s)(\d+[smhd])+(?=\s)", "<age>"),
+    (r"\b([a-z]+)-[a-z0-9]{8,10}-[a-z0-9]{5}\b", r"\1-<hash>-<id>"),
+    (r"\b([a-z]+)-[bcdfghjklmnpqrstvwxz0-9]{8,10}\b", r"\1-<hash>"),
+    (r"pod-template-hash=\w+", "pod-template-hash=<hash>"),
+    (r"resource version: \d+ \(\d+\)", "resource version: <n> (<n>)"),
+    (r"[ \t]+", " "),
+)
+
+
+def words(text: str, server: Server) -> str:
+    """A text without what differs from run to run."""
+    text = text.replace(server.namespace, "<namespace>")
+    for pattern, replacement in _WORDS:
+        text = re.sub(pattern, replacement, text)
+    return text
