@@ -112,6 +112,9 @@ def test_a_key_file_is_the_key_or_is_told(tmp_path: Any) -> None:
 # --- of a real cluster -------------------------------------------------------------------------------
 
 
+WORKLOADS = {"web": "Deployment", "files": "StatefulSet", "agent": "DaemonSet"}
+
+
 def container() -> dict[str, Any]:
     refs = {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}
     return {"env": [refs], "envFrom": [{"secretRef": {"name": "db"}}]}
@@ -135,8 +138,12 @@ async def adopted(stage: Any, new_workload: Any) -> None:
     last = {"kubectl.kubernetes.io/last-applied-configuration": f'{{"stringData":{{"password":"{VALUE}"}}}}'}
     await stage.patch("Secret", "db", {"metadata": {"annotations": last}})
     await stage.create(new_workload("web", container=container()))
+    await stage.create(new_workload("files", kind="StatefulSet", replicas=0, container=container()))
+    on_delete = {"updateStrategy": {"type": "OnDelete"}}
+    await stage.create(new_workload("agent", kind="DaemonSet", container=container(), **on_delete))
     async with stage.controller() as control:
-        await stage.adopted("web")
+        for name, kind in WORKLOADS.items():
+            await stage.adopted(name, kind)
         await stage.quiet(control)
 
 
@@ -160,8 +167,14 @@ async def test_a_controller_starts_from_it_as_from_the_cluster(stage: Any, new_w
     found = await in_thread(world)
     assert (found.rolls, found.start.adopted, found.start.recorded) == ((), 0, 0)
 
-    change = ("set", f"configmap/{home}/app:level=other")
-    assert [r.workload for r in (await in_thread(read(text), change)).rolls] == [f"deployment/{home}/web"]
+    found = await in_thread(read(text), ("set", f"configmap/{home}/app:level=other"))
+    rolls = {roll.workload: roll.notes for roll in found.rolls}
+    assert rolls.keys() == {f"daemonset/{home}/agent", f"deployment/{home}/web"}
+    assert "OnDelete" in rolls[f"daemonset/{home}/agent"][0]
+    [stay] = found.stays
+    assert (stay.workload, stay.decision) == (f"statefulset/{home}/files", "record")
+    assert "no replicas" in stay.reason
+
     # The digest of a ConfigMap's value has no key: what is set can be compared with what is there.
     same = await in_thread(read(text), ("set", f"configmap/{home}/app:level={PLAIN}"))
     assert [made.effect for made in same.changes] == ["nothing"]
@@ -169,7 +182,7 @@ async def test_a_controller_starts_from_it_as_from_the_cluster(stage: Any, new_w
     # That of a Secret's has: without the key anything that is set is another value, and that is said.
     change = ("set", f"secret/{home}/db:password={VALUE}")
     found = await in_thread(read(text), change)
-    assert [r.workload for r in found.rolls] == [f"deployment/{home}/web"]
+    assert f"deployment/{home}/web" in {roll.workload for roll in found.rolls}
     assert any("--key-file" in note for note in found.notes)
     found = await in_thread(read(text, key), change)
     assert [made.effect for made in found.changes] == ["nothing"]
@@ -178,14 +191,15 @@ async def test_a_controller_starts_from_it_as_from_the_cluster(stage: Any, new_w
 
 async def test_what_changed_while_no_controller_ran_rolls_at_the_start(stage: Any, new_workload: Any) -> None:
     await adopted(stage, new_workload)
-    await stage.pods_older_than_now("web")
+    for name in ("web", "agent"):
+        await stage.pods_older_than_now(name)
     await stage.set("Secret", "db", {"password": VALUE + "2"})
     text, _ = await taken(stage)
     assert VALUE not in text.decode()
     found = await in_thread(read(text))
-    assert [(roll.at, roll.reason) for roll in found.rolls] == [
-        (None, "secret/db changed (password): container main: envFrom")
-    ]
+    assert {(roll.workload.split("/")[-1], roll.at, roll.reason) for roll in found.rolls} == {
+        (name, None, "secret/db changed (password): container main: envFrom") for name in ("web", "agent")
+    }
     # Without the cluster's key that can't be told, and is not guessed.
     text, _ = await taken(stage, known=False)
     found = await in_thread(read(text))

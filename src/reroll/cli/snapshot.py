@@ -50,6 +50,8 @@ def snapshot(
     import sys
     import time
 
+    import msgspec
+
     from reroll.cli.failure import Failure
     from reroll.insight.simulation.capture import capture, find_key
     from reroll.insight.simulation.snapshot import key_line
@@ -86,6 +88,8 @@ def snapshot(
         asyncio.run(write())
     except BrokenPipeError:
         raise
+    except msgspec.DecodeError as error:
+        raise Failure(f"an answer of the API server is not understood: {error}") from error
     except OSError as error:
         raise Failure(f"{error.filename or 'standard output'}: {error.strerror}") from error
     return 0

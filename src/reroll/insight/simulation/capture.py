@@ -22,7 +22,7 @@ from reroll.controller.ages import Ages
 from reroll.controller.digest_key import DigestKeySecret
 from reroll.core.digests import KEY_SIZE, DigestKey, secret_digests
 from reroll.core.kinds import WORKLOAD_KINDS
-from reroll.core.observe import ConfigMapObject, NamespaceObject, ObjectMeta, SecretObject
+from reroll.core.observe import ConfigMapObject, NamespaceObject, ObjectMeta, SecretObject, UpdateStrategy
 from reroll.insight.simulation import snapshot
 from reroll.insight.simulation.cluster import timestamp
 from reroll.kube.client import Client
@@ -46,7 +46,7 @@ class _Spec(Struct, gc=False, rename="camel", omit_defaults=True):
     template: msgspec.Raw = field(default=msgspec.Raw(b"{}"))
     replicas: int | None = None
     paused: bool = False
-    update_strategy: msgspec.Raw | None = None
+    update_strategy: UpdateStrategy | None = None
 
 
 class _Workload(Struct, gc=False):
