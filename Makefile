@@ -11,11 +11,12 @@ BIN := .venv/bin
 CLUSTER = "$$(scripts/find-python)" devcluster/cluster.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt cluster-up cluster-down bench lock clean environment
+.PHONY: help demo test soak check fmt cluster-up cluster-down bench lock clean environment
 
 help:
 	@echo "make demo          see reroll do its main job, step by step"
 	@echo "make test          all tests; those on a real control plane need Go (built once, some minutes)"
+	@echo "make soak          random plays with every fault, for MINUTES=60"
 	@echo "make check         lint, types and layers"
 	@echo "make fmt           format the code and mend what lint can mend"
 	@echo "make cluster-up    start a real control plane to play with; prints its KUBECONFIG"
@@ -31,6 +32,11 @@ demo: environment
 
 test: environment
 	@$(BIN)/pytest --durations=15 $(ARGS)
+
+# For so many minutes, with ever new seeds: random plays on a real control plane (docs/testing.md).
+MINUTES ?= 60
+soak: environment
+	@REROLL_SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -q -x tests/stateful $(ARGS)
 
 check: environment
 	$(BIN)/ruff check

@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from reroll.controller.store import UNREAD, Store
+from reroll.core.applied import encode
 from reroll.core.digests import DigestKey
 from reroll.core.observe import ConfigMapObject, ObjectMeta, SecretObject, WorkloadObject, WorkloadSpec
 from reroll.core.policy import PolicyDefaults
-from reroll.core.records import ConfigId, ConfigRecord, WorkloadId
+from reroll.core.records import Applied, ConfigId, ConfigRecord, Unknown, WorkloadId
 
 APP = ConfigId("configmap", "shop", "app")
 WEB = WorkloadId("Deployment", "shop", "web")
@@ -176,3 +177,58 @@ def _deployment(config_maps: tuple[str, ...], version: int) -> WorkloadObject:
     meta = ObjectMeta("web", "shop", uid="u", resource_version=str(version), generation=version)
     meta.annotations = {"reroll.dev/auto": "true"}
     return WorkloadObject(meta, WorkloadSpec(template=msgspec.Raw(msgspec.json.encode(template))))
+
+
+def recorded(follower: Follower, version: int, digest: str) -> None:
+    """Somebody writes the record of the workload."""
+    obj = _deployment(("app",), version)
+    applied = Applied(template="t", key_id="", configs={"configmap/app": {"*": "", "a": digest}})
+    assert obj.metadata.annotations is not None
+    obj.metadata.annotations["reroll.dev/applied"] = encode(applied)
+    follower.store.put_workload(obj, "Deployment", live=True)
+
+
+def test_another_controller_knows_more_so_what_is_held_is_read_again(follower: Follower) -> None:
+    """Found by a random play: with a watch that lags, two controllers rolled back and forth."""
+    recorded(follower, 1, digest="old")
+    follower.watched(5, "a")
+    follower.wanted.clear()
+    recorded(follower, 2, digest="new")
+    assert follower.wanted == [APP]
+    state = follower.store.state(APP)
+    assert isinstance(state, Unknown)
+    assert state.reading
+    follower.asked.clear()
+    follower.read(6, "b")
+    assert follower.record().version == 6
+    assert follower.asked
+
+
+def test_what_is_read_again_and_is_the_same_is_decided_on(follower: Follower) -> None:
+    recorded(follower, 1, digest="old")
+    follower.watched(5, "a")
+    recorded(follower, 2, digest="new")
+    follower.asked.clear()
+    follower.read(5, "a")
+    assert follower.record().version == 5
+    assert follower.asked == [WEB]
+
+
+def test_what_is_read_again_and_is_gone_waits_for_the_watch(follower: Follower) -> None:
+    recorded(follower, 1, digest="old")
+    follower.watched(5, "a")
+    recorded(follower, 2, digest="new")
+    follower.asked.clear()
+    follower.store.not_there(APP)
+    assert follower.record().version == 5
+    assert follower.asked == [WEB]
+
+
+def test_our_own_record_casts_no_doubt(follower: Follower) -> None:
+    recorded(follower, 1, digest="old")
+    follower.watched(5, "a")
+    follower.wanted.clear()
+    ours = Applied(template="t", key_id="", configs={"configmap/app": {"*": "", "a": "new"}})
+    follower.store.writing(WEB, None, ours)
+    recorded(follower, 2, digest="new")
+    assert follower.wanted == []

@@ -117,6 +117,19 @@ class Exchange:
         await response.write(body[:size])
         return self.abort()
 
+    async def trickle(self, pieces: int, seconds: float) -> web.StreamResponse:
+        """Ask, and pass the answer back piece by piece."""
+        status, body = await self.ask()
+        self.seen.status = status
+        response = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
+        response.content_length = len(body)
+        await response.prepare(self._request)
+        size = max(1, -(-len(body) // pieces))
+        for start in range(0, len(body), size):
+            await response.write(body[start : start + size])
+            await asyncio.sleep(seconds / pieces)
+        return response
+
     @asynccontextmanager
     async def _upstream(self) -> AsyncIterator[aiohttp.ClientResponse]:
         """The real server's answer. Left before its end, its connection is cut at once: a TLS connection that
@@ -194,6 +207,17 @@ class Cut(Fault):
 
     async def __call__(self, exchange: Exchange) -> web.StreamResponse:
         return await exchange.cut(self.size)
+
+
+@dataclass(frozen=True)
+class Trickle(Fault):
+    """The answer's body comes in so many pieces, over so many seconds. Not for watches."""
+
+    pieces: int
+    seconds: float
+
+    async def __call__(self, exchange: Exchange) -> web.StreamResponse:
+        return await exchange.trickle(self.pieces, self.seconds)
 
 
 @dataclass(frozen=True)
@@ -314,10 +338,13 @@ class Rule:
     path: re.Pattern[str]
     times: int | None
     probability: float
+    token: str = ""
     hits: int = 0
 
-    def concerns(self, seen: Seen, url: str) -> bool:
+    def concerns(self, seen: Seen, url: str, authorization: str) -> bool:
         if self.times is not None and self.hits >= self.times:
+            return False
+        if self.token and authorization != f"Bearer {self.token}":
             return False
         return (not self.verbs or seen.verb in self.verbs) and self.path.search(url) is not None
 
@@ -406,10 +433,12 @@ class FaultProxy:
         path: str = "",
         times: int | None = None,
         probability: float = 1.0,
+        token: str = "",
     ) -> Rule:
         """Have requests meet a fault: those of `verbs` (none given: all) whose path and query match the
-        regex `path`, `times` at most. The rule added last that concerns a request wins."""
-        rule = Rule(fault, verbs, re.compile(path), times, probability)
+        regex `path`, `times` at most, with this `token` (none given: whoever asks). The rule added last that
+        concerns a request wins."""
+        rule = Rule(fault, verbs, re.compile(path), times, probability, token)
         self._rules.insert(0, rule)
         return rule
 
@@ -450,7 +479,7 @@ class FaultProxy:
         seen = Seen(verb, resource, namespace, name, path, parameters, await request.read())
         self.seen.append(seen)
         exchange = Exchange(self, request, seen)
-        fault = self._fault(seen, request.raw_path)
+        fault = self._fault(seen, request.raw_path, exchange.authorization)
         if verb == "watch":
             self._watches.add(exchange)
         if fault is not None:
@@ -465,9 +494,9 @@ class FaultProxy:
             self._watches.discard(exchange)
             self._held.discard(exchange)
 
-    def _fault(self, seen: Seen, url: str) -> Fault | None:
+    def _fault(self, seen: Seen, url: str, authorization: str) -> Fault | None:
         for rule in self._rules:
-            if rule.concerns(seen, url) and self._random.random() < rule.probability:
+            if rule.concerns(seen, url, authorization) and self._random.random() < rule.probability:
                 rule.hits += 1
                 return rule.fault
         return None

@@ -11,7 +11,18 @@ from aiohttp import web
 from reroll.app import Controller
 from reroll.kube.auth import TokenFile, UserCredentials
 from reroll.kube.config import ClusterConfig
-from tests.faults.proxy import UNAUTHORIZED, Answer, Delay, Exchange, Fault, FaultProxy, Reset, Silence
+from tests.faults.proxy import (
+    FORBIDDEN,
+    UNAUTHORIZED,
+    Answer,
+    Delay,
+    Exchange,
+    Fault,
+    FaultProxy,
+    Reset,
+    Silence,
+    Trickle,
+)
 from tests.faults.world import World
 
 
@@ -168,6 +179,36 @@ async def test_every_third_request_fails(world: World, proxy: FaultProxy, fault:
         await world.until_rolled(name, 1)
     await world.until_idle(control)
     assert await world.all_rollouts() == dict.fromkeys(names, 1)
+
+
+async def test_answers_trickle(world: World, proxy: FaultProxy) -> None:
+    """A slow network delays what is read, and nothing of it is lost."""
+    for name in ("a", "b"):
+        await world.config_map(name, {"A": "1"})
+        await world.workload(name, config_maps=[name])
+    slow = proxy.add(Trickle(pieces=5, seconds=0.4), "list", "get", "patch")
+    control = await world.controller(proxy.url)
+    await world.until_adopted("a", "b")
+    await world.config_map("a", {"A": "2"})
+    await world.until_rolled("a", 1)
+    await world.until_idle(control)
+    assert slow.hits > 5
+    assert await world.all_rollouts() == {"a": 1, "b": 0}
+
+
+async def test_one_of_two_controllers_is_refused(world: World, proxy: FaultProxy) -> None:
+    """What befalls one user befalls nobody else: the other controller does the work."""
+    await world.config_map("app", {"A": "1"})
+    await world.workload("web", config_maps=["app"])
+    refused = await world.controller(proxy.url)
+    other = world.begin(world.config(proxy.url, token=world.cluster.tokens["peer"]))
+    await world.until_true(lambda: other.working, "the other one works")
+    await world.until_adopted("web")
+    proxy.add(FORBIDDEN, "patch", token=world.cluster.tokens["reroll"])
+    await world.config_map("app", {"A": "2"})
+    await world.until_rolled("web", 1)
+    await world.until_idle(refused, other)
+    assert await world.rollouts("web") == 1
 
 
 async def test_patches_told_to_come_later(world: World, proxy: FaultProxy) -> None:

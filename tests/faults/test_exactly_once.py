@@ -47,6 +47,27 @@ async def test_two_controllers_at_once(world: World, proxy: FaultProxy) -> None:
         await until_told(world, name, 6)
 
 
+async def test_two_controllers_of_which_one_lags(world: World, proxy: FaultProxy) -> None:
+    """Found by a random play: the one whose watch of ConfigMaps stands still does not roll back what the other did."""
+    await world.config_map("app", {"A": "1"})
+    await world.config_map("marker", {"A": "1"})
+    await world.workload("web", config_maps=["app"])
+    await world.workload("last", config_maps=["marker"])
+    ahead = await world.controller(proxy.url)
+    await world.until_adopted("web", "last")
+    token = world.cluster.tokens["peer"]
+    proxy.add(Silence(), "watch", path="/configmaps", token=token)
+    behind = world.begin(world.config(proxy.url, token=token))
+    await world.until_true(lambda: behind.working, "the other one works")
+
+    await world.config_map("app", {"A": "2"})
+    await world.until_rolled("web", 1)
+    await world.patch("daemonsets", "last", {"metadata": {"annotations": {"reroll.dev/settle": "0s"}}})
+    await world.until_idle(ahead, behind)
+    await asyncio.sleep(1.0)  # several times what the one that is ahead took
+    assert await world.all_rollouts() == {"web": 1, "last": 0}
+
+
 @pytest.mark.parametrize(
     "fault",
     [

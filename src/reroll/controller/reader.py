@@ -66,6 +66,7 @@ class Held(Protocol):
 
     def wanted(self, config: ConfigId) -> bool: ...
     def put_read(self, kind: ConfigKind, obj: ConfigObject) -> None: ...
+    def not_there(self, config: ConfigId) -> None: ...
     def counts(self) -> Mapping[str, int]: ...
 
 
@@ -147,8 +148,11 @@ class Reader:
         selector = f"metadata.name={config.name}"
         path = _RESOURCES[config.kind].path(config.namespace, fieldSelector=selector)
         answer = await self._client.list_page(path, attempts=1)
-        for raw in _decode_list(answer).items or ():
+        items = _decode_list(answer).items
+        for raw in items or ():
             self._store.put_read(config.kind, _decoders[config.kind](raw))
+        if not items:
+            self._store.not_there(config)
 
     async def _read_collections(self, kind: ConfigKind, wanted: set[ConfigId]) -> None:
         """Whole collections, for what is wanted of them. What can't be had this way is left for one by one."""

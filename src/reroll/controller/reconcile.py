@@ -157,7 +157,7 @@ class Reconciler:
         if decision.kind is Kind.ADOPT and decision.applied is not None:
             self._store.adopted(workload, decision.applied)
         earlier = self._unanswered.get(workload)
-        self._store.writing(workload, decision.mark)
+        self._store.writing(workload, decision.mark, decision.applied)
         self._unanswered[workload] = decision
         body = rollout.merge_patch(record, decision)
         try:

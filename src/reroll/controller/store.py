@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reroll.core.compare import current
 from reroll.core.consumption import consumption, patterns
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests
 from reroll.core.observe import (
@@ -49,6 +50,8 @@ from reroll.dialects import config_flags, relevant, resolve_policy
 MISSING = Missing()
 UNREAD = Unknown("its content is not read yet", reading=True)
 """Held in place of a record of an object that a list named."""
+DOUBTFUL = Unknown("it is being read again, for somebody else has recorded another content", reading=True)
+"""The state of an object that may be older here than on the server."""
 Ask = Callable[[WorkloadId, ConfigId | None], None]
 """Called for each workload that has to be decided on, with the config object that caused it, if one did."""
 
@@ -116,6 +119,8 @@ class Store:
         self._namespaces: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
         self._collections: dict[tuple[str, str], str] = {}
         self._writing: dict[WorkloadId, str] = {}
+        self._written: dict[WorkloadId, Applied] = {}
+        self._doubtful: set[ConfigId] = set()
 
     # --- questions ---------------------------------------------------------------------------------
 
@@ -137,7 +142,7 @@ class Store:
         """What is known of one config object."""
         record = self._configs[config.kind].get(config.namespace, {}).get(config.name)
         if record is not None:
-            return record
+            return DOUBTFUL if config in self._doubtful else record
         problem = self._collections.get((config.kind, ""))
         if problem is None:
             problem = self._collections.get((config.kind, config.namespace), "its namespace is not watched")
@@ -162,8 +167,11 @@ class Store:
 
     # --- what is being written -----------------------------------------------------------------------
 
-    def writing(self, workload: WorkloadId, mark: str | None) -> None:
-        """Note the mark that is about to be written, so that its echo is not taken for somebody else's."""
+    def writing(self, workload: WorkloadId, mark: str | None, applied: Applied | None = None) -> None:
+        """Note the mark and the record that are about to be written, so that their echo is not taken for somebody
+        else's."""
+        if applied is not None:
+            self._written[workload] = applied
         if mark is None:
             self._writing.pop(workload, None)
         else:
@@ -198,7 +206,19 @@ class Store:
 
     def put_read(self, kind: ConfigKind, obj: ConfigMapObject | SecretObject) -> None:
         """Take in an object that was read, for it was wanted."""
+        config = ConfigId(kind, obj.metadata.namespace, obj.metadata.name)
+        doubted = config in self._doubtful
+        self._doubtful.discard(config)
         self._put_config(kind, obj, live=False)
+        if doubted:
+            self._changed(config, appeared=False)
+
+    def not_there(self, config: ConfigId) -> None:
+        """An object was wanted, and is not on the server: what is held of it is no longer in doubt, and goes with
+        the watch's word of its deletion."""
+        if config in self._doubtful:
+            self._doubtful.discard(config)
+            self._changed(config, appeared=False)
 
     def _put_config(self, kind: ConfigKind, obj: ConfigMapObject | SecretObject, *, live: bool) -> None:
         """Only the digests are kept: the values end here."""
@@ -210,7 +230,9 @@ class Store:
             return  # a watch that lags behind what was read
         # What a watch changed of an object that was not read yet can't be told: it counts as found.
         arrived = self._now() if live and held is not UNREAD else 0.0
-        record = config_record(meta, self._content(obj, self.key), previous, flags=self._flags, arrived=arrived)
+        record = config_record(
+            meta, self._content(obj, self.key), previous, flags=self._flags, arrived=arrived
+        )
         if record is previous:
             return
         names[meta.name] = record
@@ -242,6 +264,7 @@ class Store:
 
     def drop_config(self, config: ConfigId) -> None:
         names = self._configs[config.kind].get(config.namespace)
+        self._doubtful.discard(config)
         if names is not None and names.pop(config.name, None) is not None:
             if not names:
                 del self._configs[config.kind][config.namespace]
@@ -259,6 +282,7 @@ class Store:
         """
         self.key = key
         self._configs["secret"].clear()
+        self._doubtful = {config for config in self._doubtful if config.kind != "secret"}
         for kind, namespace in list(self._collections):
             if kind == "secret":
                 self._collections[kind, namespace] = "it is being read again"
@@ -292,6 +316,8 @@ class Store:
             written_mark=self._writing.get(workload),
             manager=self._manager,
         )
+        if entry is not None and previous is not None:
+            self._doubt(entry, previous, record)
         same_sources = (
             entry is not None
             and previous is not None
@@ -307,8 +333,27 @@ class Store:
             self._derive(record)
             self.ask(workload, None)
 
+    def _doubt(self, entry: Entry, previous: WorkloadRecord, record: WorkloadRecord) -> None:
+        """Somebody else changed what is recorded as applied: another controller, which may know more. Where it
+        recorded another content than is held here, our watch may lag behind, and to roll for it would be to roll
+        back. It is read again first."""
+        now = record.applied
+        if now is None or now == previous.applied or now == self._written.get(record.id) or record.unsaved:
+            return
+        for c in entry.consumed:
+            short = c.config.short(record.id.namespace)
+            state = self.state(c.config)
+            if (
+                short in now.configs
+                and isinstance(state, ConfigRecord)
+                and now.configs[short] != current(state, c)
+            ):
+                self._doubtful.add(c.config)
+                self.want(c.config)
+
     def drop_workload(self, workload: WorkloadId) -> None:
         entry = self._workloads.pop(workload, None)
+        self._written.pop(workload, None)
         if entry is not None:
             self._unindex(workload, entry)
             _discard(self._by_namespace, workload.namespace, workload)

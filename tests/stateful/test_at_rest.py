@@ -1,0 +1,61 @@
+"""Whatever people and networks do, at rest all is right: random plays on the real control plane.
+
+`make test` makes a few, `make soak MINUTES=60` as many as fit. The seed is printed; REROLL_SEED repeats it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import uuid
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.conftest import Cluster
+from tests.stateful.machine import Play
+
+EXAMPLES, STEPS = 12, 20
+"""Plays of one round, and steps of a play."""
+
+
+@pytest.mark.timeout(0)
+def test_plays(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    if not cluster.tokens:
+        pytest.skip("speaks to the API server with the tokens of our own cluster")
+    until = time.monotonic() + 60 * float(os.environ.get("REROLL_SOAK_MINUTES", "0"))
+    given = os.environ.get("REROLL_SEED")
+    number = int(given) if given else random.SystemRandom().randrange(10**9)
+    while True:
+        with capsys.disabled():
+            print(f"\nseed {number}: repeat with REROLL_SEED={number}", flush=True)  # noqa: T201 - it is for people
+        play(cluster, number)
+        if time.monotonic() > until:
+            return
+        number = random.SystemRandom().randrange(10**9)
+
+
+def play(cluster: Cluster, number: int) -> None:
+    """One round with one seed."""
+
+    class Ours(Play):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cluster = cluster
+            self.namespace = f"play-{uuid.uuid4().hex[:8]}"
+
+    # No shrinking: what another run meets depends on the time it takes, and each step is a request or more.
+    rules = settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=STEPS,
+        deadline=None,
+        derandomize=False,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
+    seed(number)(Ours)
+    run_state_machine_as_test(Ours, settings=rules)
