@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -12,6 +14,7 @@ import msgspec
 import pytest
 import yaml
 
+ROOT = Path(__file__).resolve().parents[2]
 APP = """apiVersion: v1
 kind: ConfigMap
 metadata: {name: app, namespace: shop}
@@ -46,7 +49,9 @@ def app(tmp_path: Path) -> Path:
     return path
 
 
-def reroll(*arguments: object, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+def reroll(
+    *arguments: object, stdin: str = "", cwd: Path | None = None, **environ: str
+) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("REROLL_", "KUBE"))}
     return subprocess.run(
         [sys.executable, "-m", "reroll", *map(str, arguments)],
@@ -55,6 +60,7 @@ def reroll(*arguments: object, stdin: str = "", **environ: str) -> subprocess.Co
         text=True,
         env={**environment, "COLUMNS": "100", "KUBECONFIG": "/nowhere", **environ},
         timeout=60,
+        cwd=cwd,
         check=False,
     )
 
@@ -189,3 +195,20 @@ def test_two_runs_are_the_same(app: Path) -> None:
     ]
     assert "8 of 9 workloads roll" in runs[0].stdout
     assert runs[0].stdout == runs[1].stdout
+
+
+def test_the_page_shows_what_is_said(tmp_path: Path) -> None:
+    """The runs of docs/simulate.md on the demo's manifests, again."""
+    page = (ROOT / "docs" / "simulate.md").read_text()
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    [scenario] = [text for language, text in blocks if language == "yaml" and "# sale.yaml" in text]
+    (tmp_path / "sale.yaml").write_text(scenario)
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    ran = 0
+    for language, text in blocks:
+        command, _, said = text.partition("\n")
+        if language == "console" and "demo/app" in command and "release.yaml" not in command:
+            done = reroll(*shlex.split(command.removeprefix("$ reroll ")), cwd=tmp_path)
+            assert done.stdout + done.stderr == said, command
+            ran += 1
+    assert ran >= 3

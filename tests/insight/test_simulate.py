@@ -335,6 +335,19 @@ class TestManifestsAsTheyWillBe:
         assert stay(s).decision == "adopt"
         assert [made.detail for made in s.changes] == ["its annotations"]
 
+    def test_scaling_up_from_none_rolls_nothing(self, tmp_path: Any) -> None:
+        objects = [config_map(level="info"), workload(**ALL)]
+        objects[1]["spec"]["replicas"] = 0
+        scaled = workload(**ALL)
+        scaled["spec"]["replicas"] = 2
+        s = self.change(tmp_path, objects, [config_map(level="x"), scaled])
+        assert [made.detail for made in s.changes] == ["", "its replicas"]
+        assert s.rolls == ()
+        # A manifest that says no number leaves it as it is.
+        s = self.change(tmp_path, objects, [workload(**ALL), config_map(level="x")])
+        assert [made.effect for made in s.changes] == ["nothing", "changed"]
+        assert stay(s).decision == "record"
+
     def test_what_is_not_there_is_created_by_apply_only(self, tmp_path: Any) -> None:
         objects = [config_map(level="info"), workload(**env("mode", config="more", optional=True))]
         new = [config_map("more", mode="x")]
@@ -348,7 +361,9 @@ class TestManifestsAsTheyWillBe:
         live["spec"]["replicas"] = 1
         live["spec"]["template"]["spec"] |= {"dnsPolicy": "ClusterFirst", "restartPolicy": "Always"}
         live["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = "Always"
-        s = self.change(tmp_path, [config_map(level="info"), live], [workload(**env("level"))])
+        given = workload(**env("level"))
+        given["spec"] |= {"minReadySeconds": 3, "selector": {"matchLabels": {"app": "web"}}}
+        s = self.change(tmp_path, [config_map(level="info"), live], [given])
         assert [made.effect for made in s.changes] == ["nothing"]
         assert [m.effect for m in self.change(tmp_path, [live], [workload(**env("port"))]).changes] == [
             "changed"

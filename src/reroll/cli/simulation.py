@@ -62,8 +62,15 @@ def _start(start: Start) -> str:
 def _events(s: Simulation) -> list[tuple[str, ...]]:
     """Changes and rollouts by time; at the same time the change comes first, as its cause."""
     rows: list[tuple[float, int, int, tuple[str, ...]]] = []
+    idle: dict[tuple[float, str], list[Made]] = {}
     for number, made in enumerate(s.changes):
-        rows.append((made.at, 0, number, (_time(made.at), made.action, made.object, _effect(made))))
+        if made.effect == "nothing":
+            idle.setdefault((made.at, made.action), []).append(made)
+        else:
+            rows.append((made.at, 0, number, (_time(made.at), made.action, made.object, _effect(made))))
+    for (at, action), same in idle.items():
+        name = same[0].object if len(same) == 1 else f"{len(same)} objects"
+        rows.append((at, 0, len(s.changes), (_time(at), action, name, "no change: it is so already")))
     for roll in s.rolls:
         at = -1.0 if roll.at is None else roll.at
         rows.append((at, 1, roll.order, (_time(roll.at), "rolls", roll.workload, _why(roll))))
@@ -71,10 +78,7 @@ def _events(s: Simulation) -> list[tuple[str, ...]]:
 
 
 def _effect(made: Made) -> str:
-    text = ", ".join(made.keys) or made.detail
-    if made.effect == "nothing":
-        return f"changes nothing: {made.detail}"
-    return text or made.effect
+    return ", ".join(made.keys) or made.detail or made.effect
 
 
 def _why(roll: Roll) -> str:

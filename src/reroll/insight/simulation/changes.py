@@ -26,6 +26,9 @@ from reroll.insight.simulation.result import Effect, Made
 from reroll.insight.simulation.scenario import Step
 from reroll.insight.simulation.world import Config, Workload, value_digest
 
+_LOOKED_AT = ("template", "replicas", "paused", "updateStrategy")
+"""Of a workload's spec, what a decision can rest on; a snapshot holds no more."""
+
 Tell = Callable[["Config | WorkloadId | ConfigId | GivenNamespace"], None]
 """Told of each object that is not as it was: the config object or namespace as it is now; the id of a workload
 that changed, or of what was deleted."""
@@ -148,7 +151,6 @@ class Changes:
 def applied(old: dict[str, Any], given: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """A workload as it is after ``kubectl apply`` of a manifest, and which parts of it differ from before."""
     from_server = bool(old["metadata"].get("creationTimestamp"))
-    same = covers if from_server else _equal
     value = dict(old)
     parts: list[str] = []
 
@@ -163,17 +165,17 @@ def applied(old: dict[str, Any], given: dict[str, Any]) -> tuple[dict[str, Any],
             meta[name] = now
     value["metadata"] = meta
 
-    spec = dict(old["spec"])
-    for name, content in given["spec"].items():
+    spec = {**given["spec"], **({} if "replicas" in given["spec"] else _replicas(old))}
+    for name in _LOOKED_AT:
+        there, content = old["spec"].get(name), spec.get(name)
         if name == "template":
-            content = _with_marks(content, spec.get("template") or {})
-        if name not in spec or not same(spec[name], content):
+            content = _with_marks(spec["template"], there or {})
+        if there == content or (from_server and (content is None or covers(there, content))):
+            content = there
+        else:
+            parts.append("its pod template" if name == "template" else f"its {name}")
+        if content is not None:
             spec[name] = content
-            parts.append("its pod template" if name == "template" else f"spec.{name}")
-    if not from_server:
-        for name in [name for name in spec if name not in given["spec"] and name != "replicas"]:
-            del spec[name]
-            parts.append(f"spec.{name}")
     value["spec"] = spec
     return value, tuple(parts)
 
@@ -198,8 +200,9 @@ def covers(there: object, given: object) -> bool:
     return there == given or (there is None and given in (None, "", 0, False))
 
 
-def _equal(there: object, given: object) -> bool:
-    return there == given
+def _replicas(old: dict[str, Any]) -> dict[str, Any]:
+    """Who says no number leaves it to an autoscaler."""
+    return {"replicas": old["spec"]["replicas"]} if "replicas" in old["spec"] else {}
 
 
 def _marks(annotations: dict[str, str] | None) -> dict[str, str]:
