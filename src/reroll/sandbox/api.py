@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from reroll.sandbox import discovery, protobuf, schema
 from reroll.sandbox.lists import Selection
-from reroll.sandbox.problems import CODES, Cause, Invalid, Refused, status, unknown
+from reroll.sandbox.problems import CODES, Cause, Invalid, OptionsInvalid, Refused, status, unknown
 from reroll.sandbox.registry import PatchType, Registry, Write, patched_by
 from reroll.sandbox.scale import scale_of, scaled
 from reroll.sandbox.served import Served
@@ -197,9 +197,8 @@ class Api:
         query = request.query
         what = "subresource" if place.subresource else "object" if place.name else "collection"
         if request.method not in _METHODS[what] or (request.method != "GET" and _unplaced(place)):
-            raise Refused(
-                "MethodNotAllowed", "the server does not allow this method on the requested resource"
-            )
+            message = "the server does not allow this method on the requested resource"
+            raise Refused("MethodNotAllowed", message, {})
         if place.subresource == "scale":
             return await self._scale(request, place)
         served, namespace, name = place.served, place.namespace, place.name
@@ -222,8 +221,8 @@ class Api:
         created = request.method == "POST"
         if request.method == "PATCH":
             type = _patch_type(request)
-            body = await _body(request)
             _check_patch_options(query, type)
+            body = await _body(request)
             answer, created = self.registry.patch(
                 served, namespace, name, type, body, write, place.subresource
             )
@@ -405,13 +404,11 @@ def _patch_type(request: web.Request) -> PatchType:
 
 
 def _check_patch_options(query: Mapping[str, str], type: PatchType) -> None:
-    wrong = ""
     if type == "apply" and not query.get("fieldManager"):
-        wrong = "fieldManager: Required value: is required for apply patch"
+        raise OptionsInvalid("PatchOptions", Cause("fieldManager", "Required", "is required for apply patch"))
     if type != "apply" and query.get("force"):
-        wrong = "force: Forbidden: may not be specified for non-apply patch"
-    if wrong:
-        raise Refused("Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {wrong}')
+        detail = "may not be specified for non-apply patch"
+        raise OptionsInvalid("PatchOptions", Cause("force", "Forbidden", detail))
 
 
 def _delete_options(query: Mapping[str, str], body: Any) -> Json:
@@ -454,14 +451,14 @@ def _form(request: web.Request) -> Form:
 def _refusal(error: StorageError) -> web.Response:
     answer = status(error)
     response = web.Response(status=CODES[error.reason], body=_encode(answer), content_type="application/json")
-    seconds = error.details.get("retryAfterSeconds")
+    seconds = (error.details or {}).get("retryAfterSeconds")
     if seconds:
         response.headers["Retry-After"] = str(seconds)
     return response
 
 
 def _no_such_page() -> Refused:
-    return Refused("NotFound", "the server could not find the requested resource")
+    return Refused("NotFound", "the server could not find the requested resource", {})
 
 
 def _quoted(text: str) -> str:

@@ -89,8 +89,11 @@ def _field(kind: Kind, part: str) -> tuple[str, bool, str]:
     for sign in ("!=", "==", "="):
         field, found, value = part.partition(sign)
         if found:
-            if field not in ("metadata.name", "metadata.namespace", *_FIELDS.get(kind.kind, ())):
-                raise Refused("BadRequest", f"field label not supported: {field}")
+            more = _FIELDS.get(kind.kind, ())
+            if field not in ("metadata.name", "metadata.namespace", *more):
+                only = 'is not a known field selector: only "metadata.name", "metadata.namespace"'
+                why = f"field label not supported: {field}" if more else f'"{field}" {only}'
+                raise Refused("BadRequest", why)
             return field, sign != "!=", value
     raise Refused("BadRequest", f"invalid selector: '{part}'; can't understand '{part}'")
 

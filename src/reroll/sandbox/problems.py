@@ -55,6 +55,10 @@ class Cause(Struct, frozen=True):
     detail: str = ""
     value: Any = msgspec.UNSET
 
+    def told(self) -> Json:
+        """As a Status has it."""
+        return {"reason": f"FieldValue{self.reason}", "message": self.message(), "field": self.field}
+
     def message(self) -> str:
         """In the server's words, without the field."""
         shown = "" if self.value is msgspec.UNSET else f": {msgspec.json.encode(self.value).decode()}"
@@ -77,11 +81,16 @@ class Invalid(Refused):
             "name": name,
             "group": kind.group,
             "kind": kind.kind,
-            "causes": [
-                {"reason": f"FieldValue{cause.reason}", "message": cause.message(), "field": cause.field}
-                for cause in causes
-            ],
+            "causes": [cause.told() for cause in causes],
         }
+
+
+class OptionsInvalid(Refused):
+    """422: the query of a request makes no sense. `options` is what Kubernetes calls it, such as ListOptions."""
+
+    def __init__(self, options: str, cause: Cause) -> None:
+        super().__init__("Invalid", f'{options}.meta.k8s.io "" is invalid: {cause.field}: {cause.message()}')
+        self.details = {"group": "meta.k8s.io", "kind": options, "causes": [cause.told()]}
 
 
 def unknown(what: str) -> Refused:
@@ -98,9 +107,7 @@ def status(error: StorageError) -> Json:
         "status": "Failure",
         "message": str(error),
         "reason": error.reason,
-        "code": CODES[error.reason],
     }
-    details = {key: value for key, value in error.details.items() if value}
-    if details:
-        answer["details"] = details
-    return answer
+    if error.details is not None:
+        answer["details"] = {key: value for key, value in error.details.items() if value}
+    return answer | {"code": CODES[error.reason]}

@@ -152,11 +152,13 @@ class Registry:
         write: Write,
         subresource: str,
         managed: Callable[[Object], list[Json]] | None = None,
+        *,
+        patched: bool = False,
     ) -> Object:
         """Store a changed object. `obj` and the answer as served, `before` as stored."""
         kind = served.kind
         # A conflict is told before anything else: what the writer saw is not what there is.
-        _check_versions(served, before, obj)
+        _check_versions(served, before, obj, patched=patched)
         new = served.stored(obj)
         if subresource != "status":
             defaults.fill(kind, new)
@@ -206,9 +208,9 @@ class Registry:
         patched = patched_by(type, served.shown(before), body, served.type)
         obj = self._read_patched(served, patched, write)
         if (obj.get("apiVersion"), obj.get("kind")) != (served.api_version, served.kind.kind):
-            raise self._wrong_kind(served, str(obj.get("apiVersion")), str(obj.get("kind")))
+            raise _bad_patch("it makes another kind of the object")
         self._check_address(namespace, name, obj["metadata"])
-        return self._replace(served, before, obj, write, subresource), False
+        return self._replace(served, before, obj, write, subresource, patched=True), False
 
     def _read_patched(self, served: Served, patched: Any, write: Write) -> Object:
         unknown: list[str] = []
@@ -233,7 +235,7 @@ class Registry:
             )
         config = self._decoded(served, body, write, inline=False)
         meta = config.setdefault("metadata", {})
-        if meta.get("managedFields") is not None:
+        if (body.get("metadata") or {}).get("managedFields") is not None:
             raise Refused("BadRequest", "metadata.managedFields must be nil")
         meta.setdefault("name", name)
         self._check_address(namespace, name, meta)
@@ -254,7 +256,9 @@ class Registry:
         obj = schema.read(copied(result), served.type, [])
         if before is None:
             return self._store_new(served, obj, lambda new: entries, write), True
-        return self._replace(served, before, obj, write, subresource, lambda new: entries), False
+        return self._replace(
+            served, before, obj, write, subresource, lambda new: entries, patched=True
+        ), False
 
     # --- delete --------------------------------------------------------------------------------------
 
@@ -373,7 +377,7 @@ def patched_by(type: PatchType, document: Json, body: Any, shape: schema.Type) -
         )
     except TestFailed:
         message = "the server rejected our request due to an error in our request"
-        raise Refused("Invalid", message) from None
+        raise Refused("Invalid", message, {}) from None
     except PatchError as error:
         raise Refused("BadRequest", str(error)) from None
 
@@ -384,14 +388,17 @@ _MEDIA_TYPES_CUSTOM: Final = (
 )
 
 
-def _check_versions(served: Served, before: Object, obj: Object) -> None:
+def _check_versions(served: Served, before: Object, obj: Object, *, patched: bool) -> None:
     """The uid and resourceVersion that an object names are conditions."""
     was, meta = before["metadata"], obj["metadata"]
-    if meta.get("uid") not in (None, "", was["uid"]):
-        detail = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {was['uid']}"
-        raise Conflict(served.kind, was["name"], detail)
     if meta.get("resourceVersion") not in (None, "", "0", was["resourceVersion"]):
         raise Conflict(served.kind, was["name"])
+    if meta.get("uid") not in (None, "", was["uid"]):
+        if patched:
+            cause = Cause("metadata.uid", "Invalid", "field is immutable", meta["uid"])
+            raise Invalid(served.kind, was["name"], [cause])
+        detail = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {was['uid']}"
+        raise Conflict(served.kind, was["name"], detail)
 
 
 def _bad_patch(why: str) -> Refused:

@@ -43,7 +43,7 @@ class StorageError(Exception):
     def __init__(self, reason: str, message: str, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.reason = reason
-        self.details: dict[str, Any] = details or {}
+        self.details = details
         """What the Status tells for programs: the object and the causes."""
         self.metadata: dict[str, Any] = {}
 

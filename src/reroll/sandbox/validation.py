@@ -106,7 +106,9 @@ def _name(kind: Kind, name: str) -> Iterator[Cause]:
     limit = 63 if short else 253
     if len(name) > limit:
         yield Cause("metadata.name", "Invalid", f"must be no more than {limit} characters", name)
-    if not (_LABEL if short else _SUBDOMAIN).fullmatch(name):
+    if short and "." in name:
+        yield Cause("metadata.name", "Invalid", "must not contain dots", name)
+    elif not (_LABEL if short else _SUBDOMAIN).fullmatch(name):
         yield Cause("metadata.name", "Invalid", _LABEL_TEXT if short else _SUBDOMAIN_TEXT, name)
 
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final, TypeAlias
 
 from reroll.sandbox.lists import Query, Selection, parse_version
-from reroll.sandbox.problems import Cause, Refused, status
+from reroll.sandbox.problems import Cause, OptionsInvalid, status
 from reroll.sandbox.served import Served
 from reroll.sandbox.storage import Change, Expired, Object, Storage
 
@@ -35,6 +35,7 @@ class Watch:
         self._storage, self._served, self._selection = storage, served, selection
         self._bookmark = bookmark if query.get("allowWatchBookmarks") == "true" else 0.0
         self._initial = query.get("sendInitialEvents") == "true"
+        self._only_new = query.get("sendInitialEvents") == "false"
         self._check(query)
         self._version = query.get("resourceVersion", "")
         seconds = parse_version(query.get("timeoutSeconds") or "0")
@@ -45,26 +46,14 @@ class Watch:
     def _check(self, query: Query) -> None:
         """The rules of a streaming list (k8s.io/apimachinery pkg/apis/meta/internalversion/validation)."""
         match = query.get("resourceVersionMatch", "")
-        wrong = []
-        if self._initial:
+        why = ""
+        if query.get("sendInitialEvents"):
             if match != "NotOlderThan":
-                wrong.append(
-                    Cause(
-                        "resourceVersionMatch",
-                        "Forbidden",
-                        "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                    )
-                )
-            if not self._bookmark:
-                detail = "sendInitialEvents requires setting allowWatchBookmarks to true"
-                wrong.append(Cause("allowWatchBookmarks", "Forbidden", detail))
+                why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
         elif match:
-            detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-            wrong.append(Cause("resourceVersionMatch", "Forbidden", detail))
-        if wrong:
-            told = ", ".join(f"{cause.field}: {cause.message()}" for cause in wrong)
-            told = told if len(wrong) == 1 else f"[{told}]"
-            raise Refused("Invalid", f'ListOptions.meta.k8s.io "" is invalid: {told}')
+            why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        if why:
+            raise OptionsInvalid("ListOptions", Cause("resourceVersionMatch", "Forbidden", why))
 
     def check_version(self) -> None:
         """Raise Expired where the version to begin at is forgotten, before anything was answered."""
@@ -117,9 +106,11 @@ class Watch:
             mine = (self._served.kind.group, self._served.kind.kind)
             events = [self._event(c) for c in changes if (c.kind.group, c.kind.kind) == mine]
             return [event for event in events if event is not None]
+        if self._only_new:
+            return []
         shown = map(self._served.shown, self._storage.objects(self._served.kind, self._selection.namespace))
         batch: list[Event] = [("ADDED", obj) for obj in shown if self._selection.takes(obj)]
-        if self._initial:
+        if self._initial and self._bookmark:
             batch.append(self._bookmark_event({_INITIAL_END: "true"}))
         return batch
 
