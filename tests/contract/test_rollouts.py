@@ -334,7 +334,8 @@ class TestStatefulSet:
         stage.image("statefulset", "app:2")
         stage.kubectl("wait", "statefulset/web", "--for=jsonpath={.status.observedGeneration}=2", WAIT)
         assert stage.images() == [("web-0", "app:1"), ("web-1", "app:1")]
-        stage.kubectl("delete", "pod", "web-1", WAIT)
+        # To wait for the end of a pod that comes back under its name, kubectl is sometimes too late.
+        stage.kubectl("delete", "pod", "web-1", "--wait=false")
         stage.kubectl("wait", "statefulset/web", "--for=jsonpath={.status.updatedReplicas}=1", WAIT)
         assert stage.images() == [("web-0", "app:1"), ("web-1", "app:2")]
         said = stage.server.kubectl("rollout", "status", "statefulset/web", WAIT)
