@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -11,10 +12,11 @@ from cronsim import CronSim
 
 from reroll.sandbox import conditions
 from reroll.sandbox.clockwork import Clockwork, with_status
+from reroll.sandbox.defaults import begin, fill
 from reroll.sandbox.jobs import is_finished
 from reroll.sandbox.kinds import CRON_JOB, JOB
 from reroll.sandbox.pods import owned, owner_reference
-from reroll.sandbox.storage import AlreadyExists, Object
+from reroll.sandbox.storage import AlreadyExists, Object, copied
 
 _MACROS: Final = {
     "@yearly": "0 0 1 1 *",
@@ -92,13 +94,15 @@ class CronJobs:
                 "annotations": {**(given.get("annotations") or {}), **when},
                 "ownerReferences": [owner_reference(CRON_JOB, owner)],
             },
-            "spec": template["spec"],
-            "status": {},
+            "spec": copied(template["spec"]),
         }
         if given.get("labels"):
             made["metadata"]["labels"] = given["labels"]
         with suppress(AlreadyExists):
-            self._storage.create(JOB, made)
+            uid = str(uuid.uuid4())
+            fill(JOB, made)
+            begin(JOB, made, uid)
+            self._storage.create(JOB, made, uid=uid)
         return True
 
     def _clean_up(self, owner: Object) -> None:

@@ -14,7 +14,6 @@ from reroll.sandbox.pods import (
     create_pod,
     delete_pod,
     fits,
-    generated,
     has_ended,
     is_ending,
     is_ready,
@@ -67,7 +66,7 @@ class DaemonSets:
                 DAEMON_SET,
                 owner,
                 revisions.template_of(revision),
-                generated(f"{name}-"),
+                stem=f"{name}-",
                 labels=labels,
                 spec={"nodeName": node},
             )

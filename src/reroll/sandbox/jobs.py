@@ -5,7 +5,7 @@ from __future__ import annotations
 from reroll.sandbox import conditions
 from reroll.sandbox.clockwork import Clockwork, with_status
 from reroll.sandbox.kinds import JOB, POD
-from reroll.sandbox.pods import active, create_pod, delete_pod, generated, is_ready, owned
+from reroll.sandbox.pods import active, create_pod, delete_pod, is_ending, is_ready, owned
 from reroll.sandbox.storage import Object
 
 _BACKOFF_LIMIT = 6
@@ -77,7 +77,8 @@ class Jobs:
             "conditions": held,
         }
         told = with_status(job, status)
-        told["status"]["ready"] = status["ready"]
+        ending = sum(map(is_ending, owned(self._storage, POD, job)))
+        told["status"] |= {"ready": status["ready"], "terminating": ending, "uncountedTerminatedPods": {}}
         self._storage.update(JOB, told, subresource="status")
         if is_finished(told):
             self._ends.pop(job["metadata"]["uid"])
@@ -105,7 +106,7 @@ class Jobs:
         for pod in running[wanted:]:
             delete_pod(self._storage, pod)
         made = [
-            create_pod(self._storage, JOB, job, job["spec"]["template"], generated(f"{name}-"), labels=labels)
+            create_pod(self._storage, JOB, job, job["spec"]["template"], stem=f"{name}-", labels=labels)
             for _ in range(wanted - len(running))
         ]
         return running[:wanted] + made

@@ -199,7 +199,8 @@ class Kubelet:
         fitting = [node for node in self._storage.objects(NODE) if fits(pod["spec"], node)]
         if fitting:
             chosen = fitting[next(self._counter) % len(fitting)]["metadata"]["name"]
-            self._storage.update(POD, {**pod, "spec": {**pod["spec"], "nodeName": chosen}})
+            bound = {**pod, "spec": {**pod["spec"], "nodeName": chosen}}
+            self._storage.update(POD, bound, subresource="binding")
             return True
         message = "no node is schedulable and has the labels that the pod's nodeSelector asks for"
         self._warn(pod, run, "FailedScheduling", message)

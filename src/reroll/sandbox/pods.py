@@ -73,16 +73,19 @@ def create_pod(
     owner_kind: Kind,
     owner: Object,
     template: Object,
-    name: str,
     *,
+    stem: str,
+    name: str = "",
     labels: Mapping[str, str] | None = None,
     spec: Mapping[str, Any] | None = None,
 ) -> Object:
-    """Create a pod of a template, with more labels and fields of its spec. Raises AlreadyExists."""
+    """Create a pod of a template, with more labels and fields of its spec. Its name is made up of `stem` unless
+    given. Raises AlreadyExists."""
     meta: Object = template.get("metadata") or {}
     made: Object = {
         "metadata": {
-            "name": name,
+            "name": name or generated(stem),
+            "generateName": stem,
             "namespace": owner["metadata"]["namespace"],
             "labels": {**(meta.get("labels") or {}), **(labels or {})},
             "ownerReferences": [owner_reference(owner_kind, owner)],

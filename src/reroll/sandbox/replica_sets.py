@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reroll.sandbox.clockwork import Clockwork, with_status
 from reroll.sandbox.kinds import POD, REPLICA_SET
-from reroll.sandbox.pods import active, available, create_pod, delete_pod, generated, is_ready, label, owned
+from reroll.sandbox.pods import active, available, create_pod, delete_pod, is_ready, label, owned
 from reroll.sandbox.storage import Object
 
 
@@ -25,8 +25,7 @@ class ReplicaSets:
         pods = active(owned(self._storage, POD, replica_set))
         excess = len(pods) - spec.get("replicas", 1)
         for _ in range(-excess):
-            made = create_pod(self._storage, REPLICA_SET, replica_set, template, generated(f"{name}-"))
-            pods.append(made)
+            pods.append(create_pod(self._storage, REPLICA_SET, replica_set, template, stem=f"{name}-"))
         if excess > 0:
             pods.reverse()  # of those that are equally far the newest goes first
             pods.sort(key=_progress)

@@ -110,7 +110,16 @@ class _Step:
         }
         spec = {"hostname": name, "subdomain": self.spec.get("serviceName", "")}
         template = revisions.template_of(revision)
-        return create_pod(self.storage, STATEFUL_SET, self.owner, template, name, labels=labels, spec=spec)
+        return create_pod(
+            self.storage,
+            STATEFUL_SET,
+            self.owner,
+            template,
+            stem=f"{self.name}-",
+            name=name,
+            labels=labels,
+            spec=spec,
+        )
 
     def _roll(self) -> None:
         """Delete the highest pod that is old and not held back by the partition, when all above it are up."""
