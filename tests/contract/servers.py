@@ -67,7 +67,7 @@ class Server:
         server = config.server
         if token is not None:
             # Without the client's certificate, and over plain HTTP without the address that holds the token.
-            context = False if server.startswith("https") else True
+            context = not server.startswith("https")
             server = re.sub(r"(:\d+)/.*", r"\1", server)
         async with asyncio.timeout(30), aiohttp.ClientSession() as session:
             headers |= {"Accept": accept} | ({"Content-Type": content_type} if data is not None else {})
@@ -76,6 +76,12 @@ class Server:
                 text = await answer.text()
                 content = json.loads(text) if "json" in answer.content_type else text
                 return Answer(answer.status, content, dict(answer.headers))
+
+    async def until(self, path: str, code: int) -> None:
+        """Ask until the answer has this code."""
+        async with asyncio.timeout(60):
+            while (await self.request("GET", path)).code != code:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.1)
 
     async def watch(self, path: str, count: int, *, accept: str = "application/json") -> list[Json]:
         """The first `count` events of a watch, or all where it ends earlier."""
@@ -179,3 +185,17 @@ def words(text: str, server: Server) -> str:
     for pattern, replacement in _WORDS:
         text = re.sub(pattern, replacement, text)
     return text
+
+
+def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
+    """Where two values differ, a line each: the place, what the sandbox has, and what the real server has."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return [
+            line
+            for key in dict.fromkeys([*ours, *theirs])
+            for line in differences(ours.get(key, "<none>"), theirs.get(key, "<none>"), f"{path}.{key}")
+        ]
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        pairs = enumerate(zip(ours, theirs, strict=True))
+        return [line for n, (one, other) in pairs for line in differences(one, other, f"{path}[{n}]")]
+    return [] if ours == theirs else [f"{path}: {ours} | {theirs}"]

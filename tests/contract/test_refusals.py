@@ -1,5 +1,6 @@
 """What is answered to bad input: the codes and reasons of both, and the words where the sandbox has the same."""
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 from typing import Any

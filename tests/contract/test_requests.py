@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import os
@@ -452,9 +451,7 @@ class TestDeleting:
         answer = await server.request("DELETE", "/api/v1/namespaces/NS", conditions)
         assert answer.code == 200
         assert answer.body["metadata"]["deletionTimestamp"]
-        async with asyncio.timeout(60):
-            while (await server.request("GET", "/api/v1/namespaces/NS")).code != 404:
-                await asyncio.sleep(0.1)
+        await server.until("/api/v1/namespaces/NS", 404)
         assert (await server.request("GET", f"{CONFIG_MAPS}/app")).code == 404
 
 
@@ -533,9 +530,7 @@ class TestCustomKinds:
         definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         assert (await server.request("POST", definitions, definition)).code == 201
         path = f"/apis/{group}/v1/namespaces/NS/widgets"
-        async with asyncio.timeout(20):
-            while (await server.request("GET", path)).code != 200:
-                await asyncio.sleep(0.1)
+        await server.until(path, 200)
         body = {
             "apiVersion": f"{group}/v1",
             "kind": "Widget",

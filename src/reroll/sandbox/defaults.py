@@ -26,6 +26,8 @@ from reroll.sandbox.kinds import (
 
 Json: TypeAlias = dict[str, Any]
 
+_TEMPLATE_GENERATION: Final = "deprecated.daemonset.template.generation"
+
 
 def fill(kind: Kind, obj: Json) -> None:
     """Fill in, in place. It is done at each write; what is set stays."""
@@ -61,6 +63,22 @@ def begin(kind: Kind, obj: Json, uid: str) -> None:
             "job-name": name,
         }
         obj["spec"]["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+        obj["metadata"].setdefault("labels", dict(labels))
+    if kind is SERVICE:
+        _put(obj["spec"], clusterIP=f"10.96.{int(uid[:2], 16)}.{int(uid[2:4], 16)}")
+        _put(
+            obj["spec"],
+            clusterIPs=[obj["spec"]["clusterIP"]],
+            ipFamilies=["IPv4"],
+            ipFamilyPolicy="SingleStack",
+        )
+
+
+def advance(kind: Kind, obj: Json, before: Json) -> None:
+    """What a change counts, in place: the changes of a DaemonSet's template, as ever in an annotation."""
+    if kind is DAEMON_SET and obj["spec"]["template"] != before["spec"]["template"]:
+        count = int(before["metadata"].get("annotations", {}).get(_TEMPLATE_GENERATION, 0))
+        obj["metadata"].setdefault("annotations", {})[_TEMPLATE_GENERATION] = str(count + 1)
 
 
 def _put(target: Json, **values: Any) -> None:
@@ -80,7 +98,7 @@ def _deployment(obj: Json) -> None:
 
 def _stateful_set(obj: Json) -> None:
     spec = obj.setdefault("spec", {})
-    _put(spec, replicas=1, revisionHistoryLimit=10, podManagementPolicy="OrderedReady")
+    _put(spec, replicas=1, revisionHistoryLimit=10, podManagementPolicy="OrderedReady", serviceName="")
     _put(
         spec.setdefault("persistentVolumeClaimRetentionPolicy", {}), whenDeleted="Retain", whenScaled="Retain"
     )
@@ -94,6 +112,7 @@ def _stateful_set(obj: Json) -> None:
 def _daemon_set(obj: Json) -> None:
     spec = obj.setdefault("spec", {})
     _put(spec, revisionHistoryLimit=10)
+    _put(obj["metadata"].setdefault("annotations", {}), **{_TEMPLATE_GENERATION: "1"})
     strategy = spec.setdefault("updateStrategy", {})
     _put(strategy, type="RollingUpdate")
     if strategy["type"] == "RollingUpdate":
@@ -116,7 +135,7 @@ def _job_spec(spec: Json, *, created: bool) -> None:
         if "completions" not in spec and "parallelism" not in spec:
             _put(spec, completions=1)
         _put(spec, parallelism=1, backoffLimit=6, completionMode="NonIndexed", suspend=False)
-        _put(spec, podReplacementPolicy="TerminatingOrFailed")
+        _put(spec, podReplacementPolicy="TerminatingOrFailed", manualSelector=False)
     _template(spec)
 
 
@@ -218,7 +237,6 @@ def _namespace(obj: Json) -> None:
 def _service(obj: Json) -> None:
     spec = obj.setdefault("spec", {})
     _put(spec, type="ClusterIP", sessionAffinity="None", internalTrafficPolicy="Cluster")
-    _put(spec, ipFamilies=["IPv4"], ipFamilyPolicy="SingleStack")
     for port in spec.get("ports") or ():
         _put(port, protocol="TCP", targetPort=port.get("port"))
 

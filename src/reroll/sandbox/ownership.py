@@ -89,17 +89,20 @@ def intersection(one: Fields | None, other: Fields | None) -> Fields | None:
 
 def paths(fields: Fields, before: str = "") -> Iterator[str]:
     """Each owned field as messages of the server write it, such as ``.data.a``."""
-    if before and _owned(fields):
-        yield before
-    for key, inner in sorted(fields.items()):
-        mark, _, rest = key.partition(":")
-        if mark == "f":
-            yield from paths(inner, f"{before}.{rest}")
-        elif mark == "k":
-            pairs = ",".join(f"{k}={_text(v)}" for k, v in sorted(msgspec.json.decode(rest).items()))
-            yield from paths(inner, f"{before}[{pairs}]")
-        elif mark == "v":
-            yield from paths(inner, f"{before}[={rest}]")
+    # First what is owned at this level, then what is owned within.
+    inner = {f"{before}{_element(key)}": within for key, within in sorted(fields.items()) if key != "."}
+    yield from (path for path, within in inner.items() if _owned(within))
+    for path, within in inner.items():
+        yield from paths(within, path)
+
+
+def _element(key: str) -> str:
+    mark, _, rest = key.partition(":")
+    if mark == "f":
+        return f".{rest}"
+    if mark == "k":
+        return "[" + ",".join(f"{k}={_text(v)}" for k, v in sorted(msgspec.json.decode(rest).items())) + "]"
+    return f"[={rest}]"
 
 
 def _text(value: Any) -> str:
@@ -145,16 +148,20 @@ def fields_of(value: Any, type: Type) -> Fields:
     return made
 
 
-def compare(old: Any, new: Any, type: Type) -> tuple[Fields | None, Fields | None]:
-    """(fields that were added or changed, fields that are gone) between two values."""
+def compare(old: Any, new: Any, type: Type, *, whole: bool = False) -> tuple[Fields | None, Fields | None]:
+    """(fields that were added or changed, fields that are gone) between two values.
+
+    `whole`: what holds them is itself new, or gone.
+    """
+    if not whole and (type.inline or (type.required and type.code in ("list", "map"))):
+        # What Go always writes, be it empty, neither comes nor goes.
+        empty: Any = [] if type.code == "list" else {}
+        old, new = (empty if value is _ABSENT else value for value in (old, new))
     if old is not _ABSENT and new is not _ABSENT and old == new:
         return None, None
     before, after = _entries(old, type), _entries(new, type)
-    if (
-        (not before and not after)
-        or (before is None and old is not _ABSENT)
-        or (after is None and new is not _ABSENT)
-    ):
+    leaf = (before is None and old is not _ABSENT) or (after is None and new is not _ABSENT)
+    if leaf or not (before or after):
         return (None, {}) if new is _ABSENT else ({}, None)
     before, after = before or {}, after or {}
     changed: Fields = {}
@@ -162,14 +169,17 @@ def compare(old: Any, new: Any, type: Type) -> tuple[Fields | None, Fields | Non
     for key in dict.fromkeys([*before, *after]):
         a, inner_type = before.get(key, (_ABSENT, type))
         b, inner_type = after.get(key, (_ABSENT, inner_type))
-        inner_changed, inner_gone = compare(a, b, inner_type)
+        if key[2:] in type.fields:
+            # To Go a field with an empty text is one without.
+            a, b = (_ABSENT if value == "" else value for value in (a, b))
+            if a is _ABSENT and b is _ABSENT:
+                continue
+        inner_changed, inner_gone = compare(a, b, inner_type, whole=old is _ABSENT or new is _ABSENT)
         if inner_changed is not None:
             changed[key] = inner_changed
         if inner_gone is not None:
             gone[key] = inner_gone
-    # What Go always writes, be it empty, never comes or goes.
-    stays = type.inline or (type.required and type.code != "struct")
-    return _made(old is _ABSENT and not stays, changed), _made(new is _ABSENT and not stays, gone)
+    return _made(old is _ABSENT, changed), _made(new is _ABSENT, gone)
 
 
 def _managed_part(obj: Mapping[str, Any] | None, *, status: bool | None) -> Json:
@@ -210,16 +220,18 @@ class Writer(msgspec.Struct, frozen=True):
             and (self.operation == "Apply" or entry.get("apiVersion") == self.api_version)
         )
 
-    def entry(self, fields: Fields) -> Json:
+    def entry(self, fields: Fields, time: str | None) -> Json:
+        """An entry of managedFields."""
         made = {
             "manager": self.manager,
             "operation": self.operation,
             "apiVersion": self.api_version,
-            "time": self.time,
+            "time": time,
             "fieldsType": "FieldsV1",
             "fieldsV1": fields,
+            "subresource": self.subresource,
         }
-        return made | ({"subresource": self.subresource} if self.subresource else {})
+        return {key: value for key, value in made.items() if value or key == "fieldsV1"}
 
 
 def updated(old: Json | None, new: Json, type: Type, writer: Writer, *, has_status: bool) -> list[Json]:
@@ -229,9 +241,12 @@ def updated(old: Json | None, new: Json, type: Type, writer: Writer, *, has_stat
     """
     status = (writer.subresource == "status") if has_status else None
     changed, gone = compare(_managed_part(old, status=status), _managed_part(new, status=status), type)
-    entries = []
+    entries: list[Json] = []
     own: Fields | None = None
-    for entry in _known_entries(old, new):
+    known = _known_entries(old, new)
+    if old is not None and not known:
+        return []  # nobody knows who had the rest: it is followed again from the next apply on
+    for entry in known:
         fields: Fields | None = entry.get("fieldsV1") or {}
         if changed is not None and writer.wrote(entry):
             own = difference(fields, gone)
@@ -241,7 +256,7 @@ def updated(old: Json | None, new: Json, type: Type, writer: Writer, *, has_stat
         if fields:
             entries.append({**entry, "fieldsV1": fields})
     if changed:
-        entries.append(writer.entry(union(own, changed) or {}))
+        entries.append(writer.entry(union(own, changed) or {}, writer.time))
     return _sorted(entries)
 
 
@@ -271,9 +286,13 @@ def applied(
     Raises Refused with Conflict where other managers own what would change, unless `force`.
     """
     entries = list(live["metadata"].get("managedFields") or ())
+    status = (writer.subresource == "status") if has_status else None
+    if not entries and live["metadata"].get("uid"):
+        all_there, _ = compare({}, _managed_part(live, status=status), type)
+        unknown = Writer("before-first-apply", "Update", writer.api_version, writer.time)
+        entries = [unknown.entry(all_there or {}, writer.time)]
     own = next((entry["fieldsV1"] for entry in entries if writer.wrote(entry)), None)
     others = [entry for entry in entries if not writer.wrote(entry)]
-    status = (writer.subresource == "status") if has_status else None
     named = fields_of(_managed_part(config, status=status), type)
     kept: Fields | None = named
     for entry in others:
@@ -294,10 +313,10 @@ def applied(
         fields = difference(difference(entry.get("fieldsV1"), changed), gone)
         if fields:
             left.append({**entry, "fieldsV1": fields})
-    before = next((entry for entry in entries if writer.wrote(entry)), None)
-    if before is not None and before["fieldsV1"] == named and before.get("apiVersion") == writer.api_version:
-        return result, _sorted([*left, before if result == live else {**before, "time": writer.time}])
-    return result, _sorted([*left, writer.entry(named)])
+    # Who applies what there is already shares it, and that is no change with a time.
+    before = next((entry.get("time") for entry in entries if writer.wrote(entry)), None)
+    time = writer.time if changed is not None or gone is not None else before
+    return result, _sorted([*left, writer.entry(named, time)])
 
 
 def _merged(live: Any, config: Any, type: Type) -> Any:
@@ -357,7 +376,7 @@ def _conflict(conflicts: Sequence[tuple[Json, Fields]]) -> Refused:
         if entry.get("subresource"):
             who += f' with subresource "{entry["subresource"]}"'
         if entry["operation"] == "Update":
-            who += f" using {entry['apiVersion']}" + (f" at {entry['time']}" if entry.get("time") else "")
+            who += f" using {entry['apiVersion']}"
         for path in paths(fields):
             by_manager.setdefault(who, []).append(path)
             causes.append(

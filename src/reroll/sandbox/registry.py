@@ -81,9 +81,10 @@ class Registry:
         uid = _uid()
         defaults.fill(kind, new)
         check(kind, new, None)
+        # Nobody owns what the server itself adds.
+        entries = managed(served.shown(new))
         defaults.begin(kind, new, uid)
-        meta = new["metadata"]
-        meta["managedFields"] = managed(served.shown(new))
+        new["metadata"]["managedFields"] = entries
         return served.shown(self.storage.create(kind, new, uid=uid, dry_run=write.dry_run))
 
     def _place(self, served: Served, namespace: str, meta: Json) -> None:
@@ -166,6 +167,7 @@ class Registry:
                 new = {**new, **({"status": before["status"]} if "status" in before else {})}
                 if "status" not in before:
                     new.pop("status", None)
+            defaults.advance(kind, new, before)
             check(kind, new, before)
         shown = served.shown(new)
         if managed is None:

@@ -92,9 +92,11 @@ def named(name: str) -> Type:
 
 
 def read(value: Any, type: Type, unknown: list[str], path: str = "", *, inline: bool = True) -> Any:
-    """A value as the server reads it: nulls, empty maps and lists and unknown fields left out, and with `inline`
-    the structs put in that Go always writes. The paths of unknown fields are added to `unknown`. Raises Refused
-    for values of a wrong type."""
+    """A value as the server reads it: without nulls and unknown fields, whose paths are added to `unknown`.
+
+    `inline`: as Go writes it again, too: without empty maps and lists, and with the structs that are always there.
+    Raises Refused for values of a wrong type.
+    """
     code = type.code
     if code == "*":
         return value
@@ -118,7 +120,7 @@ def read(value: Any, type: Type, unknown: list[str], path: str = "", *, inline: 
                 made[key] = inner
                 continue
             inner = read(inner, known, unknown, f"{path}{key}.", inline=inline)
-            if inner or known.required or known.code not in ("map", "list"):
+            if inner or not inline or known.required or known.code not in ("map", "list"):
                 made[key] = inner
         for key in type.inline_fields:
             if inline and key not in made:
@@ -199,12 +201,12 @@ def _parse(text: str, structs: Mapping[str, Type]) -> Type:
             "list",
             atomic=not keys and "set" not in said,
             required=required,
-            element=_parse(inner, structs),
+            element=msgspec.structs.replace(_parse(inner, structs), inline=False),
             keys=keys,
             by_value="set" in said,
             merge_key=said.get("merge"),
         )
-    return Type(mark, required=required)
+    return Type(mark, required=required, atomic=mark == "*")
 
 
 @cache
