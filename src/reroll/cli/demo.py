@@ -116,6 +116,8 @@ def demo(
         async with view:
             return await run(options, board, next_step, linger)
 
+    # A shell starts what it puts in the background with SIGINT ignored; the demo ends by it all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         result = asyncio.run(work())
     except KeyboardInterrupt:
