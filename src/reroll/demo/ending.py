@@ -38,7 +38,9 @@ def _verdict(result: DemoResult, steps: int) -> RenderableType:
 def _next(result: DemoResult, options: Options) -> Iterator[RenderableType]:
     if result.kubeconfig or options.keep:
         until = ", until you press Ctrl-C here" if options.place == "sandbox" else ""
-        yield Text(f"The app is still there{until}; the controller ended with the demo. To play with it:", "bold")
+        yield Text(
+            f"The app is still there{until}; the controller ended with the demo. To play with it:", "bold"
+        )
         yield _commands(_kept(result, options))
         return
     yield Text("What to try next:", "bold")
