@@ -160,6 +160,9 @@ class Api:
             body = discovery.aggregated(catalog, version, core=parts[0] == "api")
             media = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
             return web.Response(body=_encode(body), headers={"Content-Type": media})
+        if parts == ["openapi", "v2"] and "protobuf" in accept:
+            # A document without a word, which is all that kubectl needs where the other has what it looks for.
+            return web.Response(headers={"Content-Type": discovery.OPENAPI_V2_PROTOBUF})
         found: Json | None = None
         match parts:
             case ["version"]:
@@ -174,6 +177,8 @@ class Api:
                 found = discovery.api_group(catalog, group)
             case ["apis", group, version]:
                 found = discovery.resource_list(catalog, group, version)
+            case ["openapi", "v2"]:
+                found = {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1"}, "paths": {}}
             case ["openapi", "v3"]:
                 found = discovery.openapi_index(catalog)
             case ["openapi", "v3", "api", version]:

@@ -18,6 +18,8 @@ Json: TypeAlias = dict[str, Any]
 KUBERNETES: Final = ("1", "34", "4")
 """The version whose behaviour is played: that of the project's control plane for tests."""
 
+OPENAPI_V2_PROTOBUF: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
 _VERBS: Final = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _SUBRESOURCE_VERBS: Final = ["get", "patch", "update"]
 _REVIEWS: Final = ("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews")

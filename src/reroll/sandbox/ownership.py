@@ -21,6 +21,10 @@ Json: TypeAlias = dict[str, Any]
 Fields: TypeAlias = dict[str, Any]
 """A set of fields, as in fieldsV1."""
 
+KUBECTL: Final = "kubectl"
+"""The manager that kubectl applies as."""
+LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+"""The annotation in which kubectl keeps what it applied from the client's side."""
 _ABSENT: Final = object()
 _KEY_DEFAULTS: Final = {"protocol": "TCP"}
 _UNOWNED: Final = frozenset(
@@ -301,10 +305,11 @@ def applied(
     if own:
         result = _pruned(result, own, kept, type)
     changed, gone = compare(_managed_part(live, status=status), _managed_part(result, status=status), type)
+    allowed = _last_applied(live, type) if writer.manager == KUBECTL else None
     conflicts = [
         (entry, found)
         for entry in others
-        if (found := intersection(entry.get("fieldsV1"), changed)) is not None
+        if (found := difference(intersection(entry.get("fieldsV1"), changed), allowed)) is not None
     ]
     if conflicts and not force:
         raise _conflict(conflicts)
@@ -317,6 +322,19 @@ def applied(
     before = next((entry.get("time") for entry in entries if writer.wrote(entry)), None)
     time = writer.time if changed is not None or gone is not None else before
     return result, _sorted([*left, writer.entry(named, time)])
+
+
+def _last_applied(live: Json, type: Type) -> Fields | None:
+    """What kubectl applied before from the client's side and is as it left it: apply may take that over."""
+    try:
+        last = msgspec.json.decode((live["metadata"].get("annotations") or {}).get(LAST_APPLIED, ""))
+    except msgspec.DecodeError:
+        return None
+    if not isinstance(last, dict) or not isinstance(last.get("metadata"), dict):
+        return None
+    applied_once = _managed_part(last, status=False)
+    changed, gone = compare(applied_once, _merged(applied_once, _managed_part(live, status=False), type), type)
+    return difference(difference(fields_of(applied_once, type), changed), gone)
 
 
 def _merged(live: Any, config: Any, type: Type) -> Any:

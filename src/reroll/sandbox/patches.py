@@ -50,8 +50,10 @@ def _operate(document: Any, operation: Json) -> Any:
     if op == "add":
         return _put(document, path, copy.deepcopy(operation["value"]))
     if op == "replace":
-        _look(document, path)
-        return _put(_without(document, path), path, copy.deepcopy(operation["value"]))
+        # The server takes a field that is not there for one that is empty, against the letter of the RFC.
+        if path and isinstance(_look(document, path[:-1]), list):
+            document = _without(document, path)
+        return _put(document, path, copy.deepcopy(operation["value"]))
     if op == "remove":
         return _without(document, path)
     if op == "test":

@@ -9,12 +9,13 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from reroll.sandbox import defaults, schema
 from reroll.sandbox.kinds import JOB, NAMESPACE, POD, SERVICE_ACCOUNT
 from reroll.sandbox.lists import Query, Selection, listed
-from reroll.sandbox.ownership import Writer, applied, updated
+from reroll.sandbox.ownership import KUBECTL, LAST_APPLIED, Writer, applied, updated
 from reroll.sandbox.patches import PatchError, TestFailed, json_patch, merge_patch, strategic_merge_patch
 from reroll.sandbox.problems import Cause, Invalid, Refused
 from reroll.sandbox.served import Catalog, Served
@@ -256,6 +257,9 @@ class Registry:
             has_status=served.kind.status,
         )
         obj = schema.read(copied(result), served.type, [])
+        annotations = obj["metadata"].get("annotations") or {}
+        if write.manager == KUBECTL and LAST_APPLIED in annotations:
+            annotations[LAST_APPLIED] = msgspec.json.encode(body, order="sorted").decode() + "\n"
         if before is None:
             return self._store_new(served, obj, lambda new: entries, write), True
         return self._replace(
