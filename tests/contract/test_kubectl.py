@@ -166,6 +166,7 @@ CASES: dict[str, list[Step]] = {
         obj("deployment/web"),
     ],
     "roll out": [
+        run("apply", "-f", "-", input=CONFIG_MAP),
         run("apply", "-f", "-", input=DEPLOYMENT),
         settled,
         run("set", "image", "deployment/web", "web=web:2"),
