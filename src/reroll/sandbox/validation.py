@@ -133,7 +133,9 @@ def _data(obj: Json, *fields: str) -> Iterator[Cause]:
     for field in fields:
         for key, value in (obj.get(field) or {}).items():
             size += len(value)
-            if not _CONFIG_KEY.fullmatch(key) or key in (".", "..") or key.startswith(".."):
+            if len(key) > 253:
+                yield Cause(f"{field}[{key}]", "Invalid", "must be no more than 253 characters", key)
+            elif not _CONFIG_KEY.fullmatch(key) or key in (".", "..") or key.startswith(".."):
                 yield Cause(f"{field}[{key}]", "Invalid", _KEY_TEXT, key)
             if key in seen:
                 yield Cause(f"{field}[{key}]", "Invalid", "duplicate of key present in data", key)
