@@ -87,7 +87,7 @@ class Api:
         self._token = token.encode()
         self._watches: set[asyncio.Task[Any]] = set()
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Any request at all."""
         try:
             parts = [unquote(part) for part in request.rel_url.raw_path.strip("/").split("/")]
@@ -108,7 +108,7 @@ class Api:
         for task in self._watches:
             task.cancel()
 
-    async def _answer(self, request: web.Request, parts: list[str]) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, parts: list[str]) -> web.StreamResponse:
         if parts[0] in _OPEN:
             return web.Response(text="ok")
         if parts[0] == "sandbox" and "/".join(parts[1:]) in self.pages:
@@ -147,7 +147,7 @@ class Api:
             raise unknown(f"{served.kind.plural}/{subresource}")
         return Place(served, namespace, name, subresource)
 
-    def _about_itself(self, request: web.Request, parts: Sequence[str]) -> web.Response:
+    def _about_itself(self, request: web.BaseRequest, parts: Sequence[str]) -> web.Response:
         """Discovery and the like."""
         catalog = self.registry.catalog
         if (parts[0], len(parts)) in (("apis", 4), ("api", 3)) and parts[-1] == "selfsubjectaccessreviews":
@@ -191,14 +191,14 @@ class Api:
             raise self._unknown_path(request, parts)
         return web.Response(body=_encode(found), content_type="application/json")
 
-    def _unknown_path(self, request: web.Request, parts: Sequence[str]) -> Refused:
+    def _unknown_path(self, request: web.BaseRequest, parts: Sequence[str]) -> Refused:
         if parts[0] in ("api", "apis"):
             return _no_such_page()
         return unknown(f"the path {request.path}")
 
     # --- verbs ---------------------------------------------------------------------------------------
 
-    async def _verb(self, request: web.Request, place: Place) -> web.StreamResponse:
+    async def _verb(self, request: web.BaseRequest, place: Place) -> web.StreamResponse:
         query = request.query
         what = "subresource" if place.subresource else "object" if place.name else "collection"
         if request.method not in _METHODS[what] or (request.method != "GET" and _unplaced(place)):
@@ -280,7 +280,7 @@ class Api:
 
     # --- watch ---------------------------------------------------------------------------------------
 
-    async def _watch(self, request: web.Request, place: Place, form: Form) -> web.StreamResponse:
+    async def _watch(self, request: web.BaseRequest, place: Place, form: Form) -> web.StreamResponse:
         served = place.served
         selection = Selection.parse(served, place.namespace, request.query)
         watch = Watch(self.registry.storage, served, selection, request.query, self.bookmark)
@@ -312,7 +312,7 @@ class Api:
 
     # --- scale ---------------------------------------------------------------------------------------
 
-    async def _scale(self, request: web.Request, place: Place) -> web.Response:
+    async def _scale(self, request: web.BaseRequest, place: Place) -> web.Response:
         served, namespace, name = place.served, place.namespace, place.name
         obj = self.registry.get(served, namespace, name)
         scale = scale_of(served, obj)
@@ -348,7 +348,7 @@ def _unplaced(place: Place) -> bool:
     return place.served.kind.namespaced and not place.namespace
 
 
-def _write(request: web.Request) -> Write:
+def _write(request: web.BaseRequest) -> Write:
     """How a write is to be done, by its query. Without a fieldManager it is the first word of the User-Agent."""
     query = request.query
     dry_run = query.get("dryRun", "")
@@ -365,7 +365,7 @@ def _write(request: web.Request) -> Write:
     return Write(manager, bool(dry_run), validation, query.get("force") == "true", [])
 
 
-async def _body(request: web.Request, *, empty: bool = False) -> Any:
+async def _body(request: web.BaseRequest, *, empty: bool = False) -> Any:
     """The body, decoded. `empty`: there need not be one."""
     media = request.headers.get("Content-Type", "application/json").partition(";")[0].strip()
     if media not in (*_BODIES, protobuf.MEDIA_TYPE) and media not in _PATCHES and request.can_read_body:
@@ -374,16 +374,18 @@ async def _body(request: web.Request, *, empty: bool = False) -> Any:
             "UnsupportedMediaType",
             f"the body of the request was in an unknown format - accepted media types include: {accepted}",
         )
-    raw = await request.content.read(_BODY_LIMIT + 1) if not request.can_read_body else await request.read()
-    if len(raw) > _BODY_LIMIT:
-        raise Refused("RequestEntityTooLarge", f"Request entity too large: limit is {_BODY_LIMIT}")
+    raw = bytearray()
+    async for chunk in request.content.iter_any():
+        raw += chunk
+        if len(raw) > _BODY_LIMIT:
+            raise Refused("RequestEntityTooLarge", f"Request entity too large: limit is {_BODY_LIMIT}")
     if empty and not raw:
         return {}
     try:
         if media == protobuf.MEDIA_TYPE:
-            return protobuf.decode(raw)
+            return protobuf.decode(bytes(raw))
         if media.endswith("yaml"):
-            return yaml.load(raw, _Loader)
+            return yaml.load(bytes(raw), _Loader)
         return msgspec.json.decode(raw)
     except protobuf.ProtobufError as error:
         raise Refused("BadRequest", f"the body of the request can't be read as protobuf: {error}") from None
@@ -397,7 +399,7 @@ async def _body(request: web.Request, *, empty: bool = False) -> Any:
         raise Refused("BadRequest", message) from None
 
 
-def _patch_type(request: web.Request) -> PatchType:
+def _patch_type(request: web.BaseRequest) -> PatchType:
     media = request.headers.get("Content-Type", "").partition(";")[0].strip()
     found = _PATCHES.get(media)
     if found is None:
@@ -428,7 +430,7 @@ def _delete_options(query: Mapping[str, str], body: Any) -> Json:
     return options
 
 
-def _form(request: web.Request) -> Form:
+def _form(request: web.BaseRequest) -> Form:
     """The first form of the Accept header that there is. Raises Refused where there is none."""
     include = request.query.get("includeObject", "Metadata")
     for clause in request.headers.get("Accept", "").split(","):
@@ -470,7 +472,7 @@ def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _allowed(request: web.Request) -> Json:
+def _allowed(request: web.BaseRequest) -> Json:
     """The answer to ``kubectl auth can-i``: whoever has the token may do anything."""
     return {
         "kind": "SelfSubjectAccessReview",

@@ -8,11 +8,11 @@ https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-m
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from reroll.sandbox.schema import Type
+from reroll.sandbox.storage import copied
 
 Json: TypeAlias = dict[str, Any]
 
@@ -34,7 +34,7 @@ def json_patch(document: Any, operations: Any) -> Any:
     """RFC 6902. Raises PatchError for what is no patch, TestFailed for one that does not fit."""
     if not isinstance(operations, list):
         raise PatchError("a JSON patch is a list of operations")
-    result = copy.deepcopy(document)
+    result = copied(document)
     for operation in operations:
         if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
             raise PatchError("each operation of a JSON patch is an object with op and path")
@@ -48,12 +48,12 @@ def _operate(document: Any, operation: Json) -> Any:
     if op in ("add", "replace", "test") and "value" not in operation:
         raise PatchError(f"operation {op} of a JSON patch needs a value")
     if op == "add":
-        return _put(document, path, copy.deepcopy(operation["value"]))
+        return _put(document, path, copied(operation["value"]))
     if op == "replace":
         # The server takes a field that is not there for one that is empty, against the letter of the RFC.
         if path and isinstance(_look(document, path[:-1]), list):
             document = _without(document, path)
-        return _put(document, path, copy.deepcopy(operation["value"]))
+        return _put(document, path, copied(operation["value"]))
     if op == "remove":
         return _without(document, path)
     if op == "test":
@@ -64,7 +64,7 @@ def _operate(document: Any, operation: Json) -> Any:
         if not isinstance(operation.get("from"), str):
             raise PatchError(f"operation {op} of a JSON patch needs a from")
         source = _pointer(operation["from"])
-        value = copy.deepcopy(_look(document, source))
+        value = copied(_look(document, source))
         return _put(_without(document, source) if op == "move" else document, path, value)
     raise TestFailed(f"unexpected kind of operation of a JSON patch: {op}")
 
@@ -137,7 +137,7 @@ def _same(one: Any, other: Any) -> bool:
 def merge_patch(document: Any, patch: Any) -> Any:
     """RFC 7386: maps are merged, null removes, everything else replaces."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
+        return copied(patch)
     result = dict(document) if isinstance(document, dict) else {}
     for key, value in patch.items():
         if value is None:
@@ -180,7 +180,7 @@ def strategic_merge_patch(document: Mapping[str, Any], patch: Mapping[str, Any],
             order = patch.get(_ORDER + key)
             result[key] = _merge_list(held if isinstance(held, list) else [], value, type.at(key), order, key)
         else:
-            result[key] = copy.deepcopy(value)
+            result[key] = copied(value)
     for key, order in patch.items():
         field = key.removeprefix(_ORDER)
         if field != key and field not in patch and isinstance(result.get(field), list):

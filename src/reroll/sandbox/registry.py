@@ -86,7 +86,7 @@ class Registry:
         entries = managed(served.shown(new))
         defaults.begin(kind, new, uid)
         new["metadata"]["managedFields"] = entries
-        return served.shown(self.storage.create(kind, new, uid=uid, dry_run=write.dry_run))
+        return served.shown(self.storage.create(kind, new, uid=uid, dry_run=write.dry_run, copy=False))
 
     def _place(self, served: Served, namespace: str, meta: Json) -> None:
         """Put an object into the namespace of the request."""
@@ -163,7 +163,8 @@ class Registry:
         _check_versions(served, before, obj, patched=patched)
         new = served.stored(obj)
         if subresource != "status":
-            defaults.fill(kind, new)
+            if "spec" not in new or new["spec"] is not before.get("spec"):
+                defaults.fill(kind, new)
             if kind.status:
                 new = {**new, **({"status": before["status"]} if "status" in before else {})}
                 if "status" not in before:
@@ -176,9 +177,8 @@ class Registry:
         else:
             entries = managed(shown)
         new["metadata"] = new["metadata"] | {"managedFields": entries}
-        stored = self.storage.update(
-            kind, new, subresource="status" if subresource == "status" else "", dry_run=write.dry_run
-        )
+        subresource = "status" if subresource == "status" else ""
+        stored = self.storage.update(kind, new, subresource=subresource, dry_run=write.dry_run, copy=False)
         return served.shown(stored)
 
     def _updated(
@@ -208,17 +208,18 @@ class Registry:
         if type == "strategic" and not served.built_in:
             raise Refused("UnsupportedMediaType", _MEDIA_TYPES_CUSTOM)
         before = self.storage.get(served.kind, namespace, name)
-        patched = patched_by(type, served.shown(before), body, served.type)
-        obj = self._read_patched(served, patched, write)
+        shown = served.shown(before)
+        patched = patched_by(type, shown, body, served.type)
+        obj = self._read_patched(served, patched, write, shown)
         if (obj.get("apiVersion"), obj.get("kind")) != (served.api_version, served.kind.kind):
             raise _bad_patch("it makes another kind of the object")
         self._check_address(namespace, name, obj["metadata"])
         return self._replace(served, before, obj, write, subresource, patched=True), False
 
-    def _read_patched(self, served: Served, patched: Any, write: Write) -> Object:
+    def _read_patched(self, served: Served, patched: Any, write: Write, before: Object) -> Object:
         unknown: list[str] = []
         try:
-            obj: Object = schema.read(patched, served.type, unknown)
+            obj: Object = schema.read(patched, served.type, unknown, known=before)
         except Refused as error:
             raise _bad_patch(str(error)) from None
         if unknown and write.validation == "Strict":

@@ -91,12 +91,17 @@ def named(name: str) -> Type:
     return _types()[name]
 
 
-def read(value: Any, type: Type, unknown: list[str], path: str = "", *, inline: bool = True) -> Any:
+def read(
+    value: Any, type: Type, unknown: list[str], path: str = "", *, inline: bool = True, known: Any = None
+) -> Any:
     """A value as the server reads it: without nulls and unknown fields, whose paths are added to `unknown`.
 
     `inline`: as Go writes it again, too: without empty maps and lists, and with the structs that are always there.
-    Raises Refused for values of a wrong type.
+    `known` was read before: parts of it that come again are taken as they are. Raises Refused for values of a
+    wrong type.
     """
+    if value is known and value is not None:
+        return value
     code = type.code
     if code == "*":
         return value
@@ -106,9 +111,10 @@ def read(value: Any, type: Type, unknown: list[str], path: str = "", *, inline: 
     if code == "struct":
         made = {}
         fields = type.fields
+        before = known if isinstance(known, dict) else {}
         for key, inner in value.items():
-            known = fields.get(key)
-            if known is None:
+            shape = fields.get(key)
+            if shape is None:
                 if type.open:
                     made[key] = inner
                 else:
@@ -116,11 +122,11 @@ def read(value: Any, type: Type, unknown: list[str], path: str = "", *, inline: 
                 continue
             if inner is None:
                 continue
-            if known.code in ("s", "*") and inner.__class__ is str:
+            if shape.code in ("s", "*") and inner.__class__ is str:
                 made[key] = inner
                 continue
-            inner = read(inner, known, unknown, f"{path}{key}.", inline=inline)
-            if inner or not inline or known.required or known.code not in ("map", "list"):
+            inner = read(inner, shape, unknown, f"{path}{key}.", inline=inline, known=before.get(key))
+            if inner or not inline or shape.required or shape.code not in ("map", "list"):
                 made[key] = inner
         for key in type.inline_fields:
             if inline and key not in made:

@@ -155,12 +155,15 @@ class Storage:
 
     # --- writing -------------------------------------------------------------------------------------
 
-    def create(self, kind: Kind, obj: Object, *, uid: str = "", dry_run: bool = False) -> Object:
+    def create(
+        self, kind: Kind, obj: Object, *, uid: str = "", dry_run: bool = False, copy: bool = True
+    ) -> Object:
         """Store a new object. Raises AlreadyExists. metadata.name and namespace are set by the caller.
 
-        With `dry_run`, here and below, nothing is stored: the answer is what would be.
+        With `dry_run`, here and below, nothing is stored: the answer is what would be. Without `copy` the caller
+        hands `obj` over, and changes nothing of it any more.
         """
-        made = copied(obj)
+        made = copied(obj) if copy else {**obj, "metadata": dict(obj["metadata"])}
         meta = made["metadata"]
         if self.find(kind, meta.get("namespace", ""), meta["name"]) is not None:
             raise AlreadyExists(kind, meta["name"])
@@ -173,7 +176,15 @@ class Storage:
             meta.pop(field, None)
         return made if dry_run else self._write("ADDED", kind, made, None)
 
-    def update(self, kind: Kind, obj: Object, *, subresource: str = "", dry_run: bool = False) -> Object:
+    def update(
+        self,
+        kind: Kind,
+        obj: Object,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+        copy: bool = True,
+    ) -> Object:
         """Replace an object. Returns it as it is stored; what changes nothing writes nothing.
 
         A resourceVersion or uid in it is a condition. `subresource` "status" replaces status alone; without,
@@ -198,7 +209,7 @@ class Storage:
                 if field in meta:
                     made["metadata"][field] = copied(meta[field])
         else:
-            made = copied(obj)
+            made = copied(obj) if copy else {**obj, "metadata": dict(meta)}
         if kind.status and subresource != "status":
             made.pop("status", None)
             if "status" in before:
