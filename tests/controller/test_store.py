@@ -7,10 +7,11 @@ import pytest
 
 from reroll.controller.store import UNREAD, Store
 from reroll.core.applied import encode
-from reroll.core.digests import DigestKey
+from reroll.core.compare import current
+from reroll.core.digests import DigestKey, config_map_digest, text
 from reroll.core.observe import ConfigMapObject, ObjectMeta, SecretObject, WorkloadObject, WorkloadSpec
 from reroll.core.policy import PolicyDefaults
-from reroll.core.records import Applied, ConfigId, ConfigRecord, Unknown, WorkloadId
+from reroll.core.records import Applied, ConfigId, ConfigRecord, Unknown, WorkloadId, WorkloadRecord
 
 APP = ConfigId("configmap", "shop", "app")
 WEB = WorkloadId("Deployment", "shop", "web")
@@ -232,3 +233,118 @@ def test_our_own_record_casts_no_doubt(follower: Follower) -> None:
     follower.store.writing(WEB, None, ours)
     recorded(follower, 2, digest="new")
     assert follower.wanted == []
+
+
+class TestStartsOfPods:
+    """Somebody else has the pods started between two changes of what they read, before anything is decided."""
+
+    @pytest.fixture
+    def adopted(self, follower: Follower) -> Follower:
+        """At rest with the value "a"."""
+        follower.watched(2, "a")
+        deploy(follower, 3, "t1")
+        entry = follower.store.workload(WEB)
+        assert entry is not None
+        held = {"configmap/app": current(follower.record(), entry.consumed[0])}
+        follower.store.adopted(WEB, Applied(entry.record.template_hash, follower.store.key.id, held))
+        return follower
+
+    def test_it_is_seen_as_it_happens(self, adopted: Follower) -> None:
+        adopted.watched(4, "b")
+        deploy(adopted, 5, "t2")
+        adopted.watched(6, "a")
+        assert read(adopted) == "b"
+
+    def test_what_changed_after_it_arrives_before_it(self, adopted: Follower) -> None:
+        adopted.watched(4, "b")
+        adopted.watched(6, "a")
+        deploy(adopted, 5, "t2")
+        assert read(adopted) == "b"
+
+    def test_what_changed_before_it_arrives_after_it(self, adopted: Follower) -> None:
+        deploy(adopted, 5, "t2")
+        assert read(adopted) == "a"
+        adopted.watched(4, "b")
+        assert read(adopted) == "b"
+        adopted.watched(6, "a")
+        assert read(adopted) == "b"
+
+    def test_it_is_created_or_deleted_in_between(self, adopted: Follower) -> None:
+        adopted.store.drop_config(APP)
+        deploy(adopted, 5, "t2")
+        assert read(adopted) == "a", "new pods wait for what they need, and the old ones go on"
+
+    def test_scaling_up_from_nothing(self, adopted: Follower) -> None:
+        deploy(adopted, 4, "t1", replicas=0)
+        assert workload(adopted).started_with is None, "what it has recorded is what is there"
+        adopted.watched(5, "b")
+        deploy(adopted, 6, "t1", replicas=2)
+        assert read(adopted) == "b"
+
+    def test_another_change_of_the_workload_is_none(self, adopted: Follower) -> None:
+        adopted.watched(4, "b")
+        deploy(adopted, 5, "t1", replicas=4)
+        assert workload(adopted).started_with is None
+
+    def test_it_is_kept_until_something_is_recorded(self, adopted: Follower) -> None:
+        adopted.watched(4, "b")
+        deploy(adopted, 5, "t2")
+        deploy(adopted, 6, "t2", replicas=4)
+        assert read(adopted) == "b"
+        deploy(adopted, 7, "t2", applied=workload(adopted).started_with)
+        assert workload(adopted).started_with is None
+
+    def test_found_in_a_list_it_tells_nothing(self, adopted: Follower) -> None:
+        adopted.watched(4, "b")
+        deploy(adopted, 5, "t2", live=False)
+        assert workload(adopted).started_with is None
+
+    def test_one_that_is_new_here_need_not_be_new(self, adopted: Follower) -> None:
+        """It got a label that the controller looks for, and its pods are older than the change."""
+        recorded = workload(adopted).applied
+        adopted.store.drop_workload(WEB)
+        adopted.watched(4, "b")
+        deploy(adopted, 5, "t1", applied=recorded)
+        assert workload(adopted).started_with is None
+        assert not workload(adopted).template_change.live
+
+    def test_what_the_object_held_between_two_lists_is_not_known(self, adopted: Follower) -> None:
+        adopted.listed(6)
+        adopted.read(6, "c")
+        deploy(adopted, 5, "t2")
+        assert read(adopted) == "a"
+
+
+def deploy(
+    follower: Follower,
+    version: int,
+    template: str,
+    *,
+    replicas: int = 1,
+    applied: Applied | None = None,
+    live: bool = True,
+) -> None:
+    """A Deployment that reads configmap/app, as it is at that version."""
+    obj = _deployment(("app",), version)
+    value = msgspec.json.decode(bytes(obj.spec.template))
+    value["metadata"] = {"annotations": {"example.com/version": template}}
+    obj.spec.template = msgspec.Raw(msgspec.json.encode(value))
+    obj.spec.replicas = replicas
+    if applied is not None and obj.metadata.annotations is not None:
+        obj.metadata.annotations["reroll.dev/applied"] = encode(applied)
+    follower.store.put_workload(obj, "Deployment", live=live)
+
+
+def workload(follower: Follower) -> WorkloadRecord:
+    entry = follower.store.workload(WEB)
+    assert entry is not None
+    return entry.record
+
+
+def read(follower: Follower) -> str:
+    """The value that its pods are known to have read at their start."""
+    started = workload(follower).started_with
+    assert started is not None
+    keys = started.configs["configmap/app"]
+    assert isinstance(keys, dict)
+    return {text(config_map_digest(value.encode())): value for value in "abc"}[keys["a"]]

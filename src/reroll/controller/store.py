@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reroll.controller.past import Past
 from reroll.core.compare import current
 from reroll.core.consumption import consumption, patterns
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests
@@ -31,6 +32,7 @@ from reroll.core.observe import (
     version_number,
     workload_record,
 )
+from reroll.core.order import is_later
 from reroll.core.policy import Policy, PolicyDefaults
 from reroll.core.records import (
     Applied,
@@ -45,6 +47,7 @@ from reroll.core.records import (
     WorkloadRecord,
 )
 from reroll.core.selector import Selector
+from reroll.core.started import read_before_its_start, started_with
 from reroll.dialects import config_flags, relevant, resolve_policy
 
 MISSING = Missing()
@@ -121,6 +124,7 @@ class Store:
         self._writing: dict[WorkloadId, str] = {}
         self._written: dict[WorkloadId, Applied] = {}
         self._doubtful: set[ConfigId] = set()
+        self._past = Past(now)
 
     # --- questions ---------------------------------------------------------------------------------
 
@@ -236,7 +240,11 @@ class Store:
         if record is previous:
             return
         names[meta.name] = record
-        self._changed(ConfigId(kind, meta.namespace, meta.name), appeared=held is None)
+        config = ConfigId(kind, meta.namespace, meta.name)
+        if (previous is None or previous.version != record.version) and config in self._consumers:
+            self._past.add(config, (held or MISSING) if live else UNREAD, record.version)
+            self._correct_starts(config, record)
+        self._changed(config, appeared=held is None)
 
     def list_config(self, kind: ConfigKind, namespace: str, name: str, resource_version: str) -> None:
         """A list named an object. Its content is wanted if somebody follows it, and it is not the one held."""
@@ -327,11 +335,34 @@ class Store:
         )
         if entry is not None and same_sources:
             self._workloads[workload] = replace(entry, record=record)
-            if previous is not None and not _only_version_differs(previous, record):
-                self.ask(workload, None)
         else:
             self._derive(record)
+        if live and _pods_start(previous, record):
+            self._note_start(workload)
+        if not same_sources or (previous is not None and not _only_version_differs(previous, record)):
             self.ask(workload, None)
+
+    def _note_start(self, workload: WorkloadId) -> None:
+        """Somebody else had its pods started, just now: they read what was there at that moment."""
+        entry = self._workloads[workload]
+        version = version_number(entry.record.resource_version)
+        states = {c.config: self._past.at(c.config, version) or self.state(c.config) for c in entry.consumed}
+        self._started(entry, started_with(entry.record, entry.consumed, states, self.key.id))
+
+    def _correct_starts(self, config: ConfigId, content: ConfigRecord) -> None:
+        """A change arrived of which a start of pods was told before, though it came later: they read it."""
+        for workload in self._consumers[config]:
+            entry = self._workloads[workload]
+            start = entry.record.template_change
+            if start.live and start.version > content.version and is_later(start, content.change):
+                for c in entry.consumed:
+                    if c.config == config:
+                        self._started(entry, read_before_its_start(entry.record, c, content, self.key.id))
+
+    def _started(self, entry: Entry, read: Applied | None) -> None:
+        """Keep what pods read at their start, where it is not what is recorded anyway."""
+        record = replace(entry.record, started_with=read if read != entry.record.applied else None)
+        self._workloads[record.id] = replace(entry, record=record)
 
     def _doubt(self, entry: Entry, previous: WorkloadRecord, record: WorkloadRecord) -> None:
         """Somebody else changed what is recorded as applied: another controller, which may know more. Where it
@@ -437,6 +468,15 @@ def _with_recorded(record: WorkloadRecord, existing: Existing) -> Existing:
                 yield parts[-1]
 
     return names
+
+
+def _pods_start(previous: WorkloadRecord | None, record: WorkloadRecord) -> bool:
+    """Has this change, by somebody else than reroll, all its pods started anew?"""
+    if previous is None or previous.uid != record.uid:
+        return False  # what is recorded of one that is new here was written about other pods, if at all
+    return record.template_change is not previous.template_change or (
+        previous.replicas == 0 and record.replicas != 0
+    )
 
 
 def _only_version_differs(a: WorkloadRecord, b: WorkloadRecord) -> bool:

@@ -105,7 +105,7 @@ def decide(s: Situation) -> Decision:
         return Decision(Kind.SKIP, "nothing asks reroll to follow its configuration")
 
     home = w.id.namespace
-    before = w.applied
+    before = w.started_with or w.applied
     recorded = before.configs.keys() if before is not None else ()
     coming = [c.config for c in s.consumed if _is_coming(s.states[c.config])]
     if coming:
@@ -122,7 +122,7 @@ def decide(s: Situation) -> Decision:
     notes = notes + tuple(f.note for f in findings if f.note)
     stale = tuple(f.stale for f in findings if f.stale is not None)
     if not stale:
-        return _settled(s, before, findings, rekeyed, notes)
+        return _settled(s, counting, findings, rekeyed, notes)
 
     after = _after(s, findings, replaced=True)
     changes = "; ".join(change.describe(home) for change in stale)
@@ -131,7 +131,7 @@ def decide(s: Situation) -> Decision:
         return replace(
             record, reason=f"{changes}; it has no replicas, and pods started later read the new content"
         )
-    rolled = _rolled_since(w, before, stale)
+    rolled = _rolled_since(w, stale)
     if rolled:
         return replace(record, reason=f"{changes}; {rolled}")
     if s.pods is not None and s.pods.count:
@@ -231,15 +231,19 @@ def _after(s: Situation, findings: Sequence[Comparison], *, replaced: bool) -> A
 
 def _settled(
     s: Situation,
-    before: Applied,
+    counting: Sequence[Consumed],
     findings: Sequence[Comparison],
     rekeyed: bool,
     notes: tuple[str, ...],
 ) -> Decision:
     """Nothing is stale: is what is recorded still right?"""
     w = s.workload
-    after = _after(s, findings, replaced=before.template != w.template_hash)
+    before = w.applied
+    assert before is not None, "it was adopted"
+    seen = w.started_with is not None
+    after = _after(s, findings, replaced=before.template != w.template_hash and not seen)
     new = [f.short for f in findings if f.write]
+    changes = _changed_before_the_start(s, counting, before) if seen else ()
     dropped = sorted(before.configs.keys() - {f.short for f in findings})
     if w.applied_problem:
         reason = f"{w.applied_problem}; what this controller knows of its pods is written again"
@@ -247,25 +251,46 @@ def _settled(
         reason = "its record is missing from the object and is written again"
     elif rekeyed:
         reason = "the digest key changed: Secrets are recorded anew, nothing is rolled"
+    elif changes:
+        listed = "; ".join(change.describe(w.id.namespace) for change in changes)
+        started = (
+            _rolled_since(w, changes) or "its pods were all started after that, and read the new content"
+        )
+        reason = f"{listed}; {started}"
     elif before.template != after.template:
         reason = "somebody else changed its pod template; its new pods read the current configuration"
+    elif seen and after != before:
+        reason = "its pods were all started anew by somebody else, and read the current configuration"
+    elif seen:
+        return Decision(Kind.SKIP, "its pods run the current configuration", notes=notes)
     elif new:
         reason = f"recorded, nothing to roll: {', '.join(new)}"
     elif dropped:
         reason = f"it no longer consumes {', '.join(dropped)}"
     else:
         return Decision(Kind.SKIP, "its pods run the current configuration", notes=notes)
-    return Decision(Kind.RECORD, reason, applied=after, notes=notes, warning=bool(w.applied_problem))
+    return Decision(
+        Kind.RECORD, reason, changes=changes, applied=after, notes=notes, warning=bool(w.applied_problem)
+    )
 
 
-def _rolled_since(w: WorkloadRecord, before: Applied, stale: Sequence[ConfigChange]) -> str:
+def _changed_before_the_start(
+    s: Situation, counting: Sequence[Consumed], before: Applied
+) -> tuple[ConfigChange, ...]:
+    """What differs from what is recorded, and was read by pods that somebody else had started."""
+    home, rekeyed = s.workload.id.namespace, before.key_id != s.key_id
+    findings = [compare(c, s.states[c.config], before, home=home, rekeyed=rekeyed) for c in counting]
+    return tuple(f.stale for f in findings if f.stale is not None)
+
+
+def _rolled_since(w: WorkloadRecord, stale: Sequence[ConfigChange]) -> str:
     """Why the pods read the new content anyway (rule 4); "" if they don't, or if it can't be told.
 
     A change of the template that was only found in a list is believed if the template differs from the
     recorded one: the time in managedFields alone moves with other fields of the same manager too.
     """
     template = w.template_change
-    if not template.live and w.template_hash == before.template:
+    if not template.live and w.applied is not None and w.template_hash == w.applied.template:
         return ""
     if all(is_later(template, change.change) for change in stale):
         return "somebody else changed its pod template after that, so its new pods read the new content"

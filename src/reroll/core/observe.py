@@ -176,6 +176,7 @@ def workload_record(
     """
     meta = obj.metadata
     annotations = relevant(meta.annotations) if meta.annotations else {}
+    new_here = previous is None
     if previous is not None and previous.uid != meta.uid:
         previous = None
     if previous is not None and previous.generation == meta.generation and meta.generation:
@@ -199,10 +200,14 @@ def workload_record(
         else:
             change = Change(
                 stamp=last_change(meta, (b'"f:template"',), except_manager=manager),
-                arrived=arrived,
+                # One that is new here need not be new: it may have got a label that is looked for.
+                arrived=0.0 if new_here else arrived,
                 version=version_number(meta.resource_version),
             )
     applied, unsaved, problem = _applied(meta.annotations or {}, previous)
+    started = None
+    if previous is not None and change is previous.template_change and applied == previous.applied:
+        started = previous.started_with
     strategy = obj.spec.update_strategy
     return WorkloadRecord(
         id=WorkloadId(kind, meta.namespace, meta.name),
@@ -218,6 +223,7 @@ def workload_record(
         unsaved=unsaved,
         applied_problem=problem,
         template_change=change,
+        started_with=started,
         replicas=obj.spec.replicas,
         paused=obj.spec.paused,
         on_delete=strategy is not None and strategy.type == "OnDelete",

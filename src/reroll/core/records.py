@@ -175,6 +175,9 @@ class WorkloadRecord(Struct, frozen=True, gc=False):
     """Why the annotation `reroll.dev/applied` could not be read, where it is there and could not."""
     template_change: Change = Change()
     """When somebody else than reroll last changed the pod template."""
+    started_with: Applied | None = None
+    """What its pods read, where somebody else had them started after `applied` was written, and this process saw
+    it happen (`core.started`); None: what is applied."""
     replicas: int | None = None
     """spec.replicas; None where the kind has none (DaemonSet)."""
     paused: bool = False
