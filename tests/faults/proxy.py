@@ -109,6 +109,18 @@ class Exchange:
 
     async def cut(self, size: int) -> web.StreamResponse:
         """Ask, and pass only the first `size` bytes of the answer back."""
+        if self.seen.verb == "watch":
+
+            async def some(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+                left = size
+                async for line in source:
+                    yield line[:left]
+                    left -= len(line)
+                    if left <= 0:
+                        return
+
+            await self.pass_on(some)
+            return self.abort()
         status, body = await self.ask()
         self.seen.status = status
         response = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
@@ -118,7 +130,17 @@ class Exchange:
         return self.abort()
 
     async def trickle(self, pieces: int, seconds: float) -> web.StreamResponse:
-        """Ask, and pass the answer back piece by piece."""
+        """Ask, and pass the answer back piece by piece; of a watch, each line."""
+        if self.seen.verb == "watch":
+
+            async def slowly(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+                async for line in source:
+                    size = max(1, -(-len(line) // pieces))
+                    for start in range(0, len(line), size):
+                        yield line[start : start + size]
+                        await asyncio.sleep(seconds / pieces)
+
+            return await self.pass_on(slowly)
         status, body = await self.ask()
         self.seen.status = status
         response = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
@@ -201,7 +223,7 @@ class Reset(Fault):
 
 @dataclass(frozen=True)
 class Cut(Fault):
-    """The connection breaks after so many bytes of the answer's body. Not for watches: see EndWatch."""
+    """The connection breaks after so many bytes of the answer's body; of a watch, in the middle of a line."""
 
     size: int
 
@@ -211,7 +233,7 @@ class Cut(Fault):
 
 @dataclass(frozen=True)
 class Trickle(Fault):
-    """The answer's body comes in so many pieces, over so many seconds. Not for watches."""
+    """The answer's body comes in so many pieces, over so many seconds; of a watch, each line does."""
 
     pieces: int
     seconds: float
@@ -264,6 +286,27 @@ class EndWatch(Fault):
                 return await exchange.pass_on()
         except TimeoutError:
             return exchange.abort() if self.abort or exchange.opened is None else exchange.opened
+
+
+@dataclass(frozen=True)
+class StaleList(Fault):
+    """A list is answered as it was answered the first time: from a cache that lags behind, as a server may do it
+    for `resourceVersion=0`. Watches are passed on, so that what came since is told by the one that goes on from
+    there."""
+
+    answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    """By path and query."""
+
+    async def __call__(self, exchange: Exchange) -> web.StreamResponse:
+        if exchange.seen.verb != "list":
+            return await exchange.pass_on()
+        key = f"{exchange.seen.path}?{sorted(exchange.seen.query.items())}"
+        if key not in self.answers:
+            status, body = await exchange.ask()
+            if status != 200:
+                return exchange.answer(status, body)
+            self.answers[key] = status, body
+        return exchange.answer(*self.answers[key])
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from reroll.app import Controller
 from reroll.kube.auth import TokenFile, UserCredentials
@@ -15,8 +13,8 @@ from tests.faults.proxy import (
     FORBIDDEN,
     UNAUTHORIZED,
     Answer,
+    Cut,
     Delay,
-    Exchange,
     Fault,
     FaultProxy,
     Reset,
@@ -104,18 +102,6 @@ async def test_unreachable_during_a_patch(world: World, proxy: FaultProxy) -> No
     await world.until_rolled("web", 1)
 
 
-@dataclass(frozen=True)
-class Expired(Fault):
-    """This token is not accepted any more."""
-
-    token: str
-
-    async def __call__(self, exchange: Exchange) -> web.StreamResponse:
-        if exchange.authorization == f"Bearer {self.token}":
-            return await UNAUTHORIZED(exchange)
-        return await exchange.pass_on()
-
-
 def token_file_config(world: World, proxy: FaultProxy, file: Path) -> ClusterConfig:
     credentials = UserCredentials(TokenFile(str(file), "test"))
     return ClusterConfig(server=proxy.url, namespace=world.namespace, credentials=credentials)
@@ -130,7 +116,7 @@ async def test_token_file_rotated(world: World, proxy: FaultProxy, tmp_path: Pat
     control = world.begin(token_file_config(world, proxy, file))
     await world.until_adopted("web")
 
-    proxy.add(Expired(world.cluster.tokens["reroll"]))
+    proxy.add(UNAUTHORIZED, token=world.cluster.tokens["reroll"])
     proxy.drop_watches()  # a watch lives on with the token it began with
     file.write_text(world.cluster.tokens["peer"])
     await world.config_map("app", {"A": "2"})
@@ -181,18 +167,43 @@ async def test_every_third_request_fails(world: World, proxy: FaultProxy, fault:
     assert await world.all_rollouts() == dict.fromkeys(names, 1)
 
 
-async def test_answers_trickle(world: World, proxy: FaultProxy) -> None:
+async def test_answers_are_cut(world: World, proxy: FaultProxy) -> None:
+    """Connections break in the middle of a body, and of a line: half of an answer is none."""
+    names = [f"app-{number}" for number in range(8)]
+    for name in names:
+        await world.config_map(name, {"A": "1"})
+        await world.workload(name, config_maps=[name])
+    read = proxy.add(Cut(200), "list", "get", times=6)
+    proxy.add(Cut(1500), "watch", times=12)
+    control = await world.controller(proxy.url)
+    await world.until_adopted(*names)
+
+    written = proxy.add(Cut(40), "patch", probability=0.5)
+    watched = proxy.add(Cut(900), "watch", probability=0.5)
+    proxy.drop_watches()
+    for name in names:
+        await world.config_map(name, {"A": "2"})
+    for name in names:
+        await world.until_rolled(name, 1)
+    assert min(read.hits, written.hits, watched.hits) > 0
+    proxy.heal()
+    await world.until_idle(control)
+    assert await world.all_rollouts() == dict.fromkeys(names, 1)
+
+
+@pytest.mark.parametrize("verbs", [("list", "get", "patch"), ("watch",)], ids=["answers", "watches"])
+async def test_answers_trickle(world: World, proxy: FaultProxy, verbs: tuple[str, ...]) -> None:
     """A slow network delays what is read, and nothing of it is lost."""
     for name in ("a", "b"):
         await world.config_map(name, {"A": "1"})
         await world.workload(name, config_maps=[name])
-    slow = proxy.add(Trickle(pieces=5, seconds=0.4), "list", "get", "patch")
+    slow = proxy.add(Trickle(pieces=5, seconds=0.2), *verbs)
     control = await world.controller(proxy.url)
     await world.until_adopted("a", "b")
     await world.config_map("a", {"A": "2"})
     await world.until_rolled("a", 1)
     await world.until_idle(control)
-    assert slow.hits > 5
+    assert slow.hits > 2
     assert await world.all_rollouts() == {"a": 1, "b": 0}
 
 
@@ -234,6 +245,20 @@ async def test_patches_told_to_come_later(world: World, proxy: FaultProxy) -> No
         await world.until_rolled(name, 1)
     await world.until_idle(control)
     assert await world.all_rollouts() == dict.fromkeys([*names, "other"], 1)
+
+
+async def test_told_to_come_later_by_everything(world: World, proxy: FaultProxy) -> None:
+    """The server is overloaded while the controller starts: it comes back when it was told to."""
+    await world.config_map("app", {"A": "1"})
+    await world.workload("web", config_maps=["app"])
+    busy = proxy.add(Answer(429, "TooManyRequests", retry_after=1), times=4)
+    control = world.begin(world.config(proxy.url))
+    await world.until_adopted("web")
+    assert busy.hits == 4
+    await world.config_map("app", {"A": "2"})
+    await world.until_rolled("web", 1)
+    await world.until_idle(control)
+    assert await world.rollouts("web") == 1
 
 
 async def test_changes_while_a_patch_is_slow(world: World, proxy: FaultProxy) -> None:

@@ -146,3 +146,26 @@ async def test_patches_of_one_workload_are_forbidden(world: World, proxy: FaultP
     assert await world.rollouts("refused") == 0
     proxy.remove(forbidden)
     await world.until_rolled("refused", 1)
+
+
+@pytest.mark.parametrize("verb", ["patch", "watch", "create"])
+async def test_one_verb_is_forbidden(world: World, proxy: FaultProxy, verb: str) -> None:
+    """403 on one verb of one resource: what it stands for waits, all else goes on, and nothing is lost."""
+    resource = {"patch": "/daemonsets/", "watch": "/daemonsets[?]", "create": "/events"}[verb]
+    for name in ("app", "other"):
+        await world.config_map(name, {"A": "1"})
+        await world.workload(name, config_maps=[name])
+    await world.controller(proxy.url)
+    await world.until_adopted("app", "other")
+
+    refused = proxy.add(FORBIDDEN, verb, path=resource)
+    proxy.drop_watches()
+    await world.config_map("app", {"A": "2"})
+    await world.until_true(lambda: refused.hits > 0, "it was refused")
+    if verb != "patch":
+        await world.until_rolled("app", 1)
+    proxy.remove(refused)
+    await world.until_rolled("app", 1)
+    await world.config_map("other", {"A": "2"})
+    await world.until_rolled("other", 1)
+    assert await world.all_rollouts() == {"app": 1, "other": 1}

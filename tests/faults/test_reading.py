@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from aiohttp import web
-
-from tests.faults.proxy import FORBIDDEN, Answer, Exchange, Fault, FaultProxy, Meanwhile, Reset, Seen
+from tests.faults.proxy import FORBIDDEN, Answer, FaultProxy, Meanwhile, Reset, Seen, StaleList
 from tests.faults.world import World
 
 
@@ -59,22 +55,11 @@ async def test_changed_while_away_is_found_though_the_list_is_old(world: World, 
     control = await world.controller(proxy.url)
     await world.until_adopted("web")
     await world.end(control)
-    old: dict[str, tuple[int, bytes]] = {}
-
-    @dataclass(frozen=True)
-    class Replay(Fault):
-        """The first answer to each list of ConfigMaps, for ever."""
-
-        async def __call__(self, exchange: Exchange) -> web.StreamResponse:
-            path = exchange.seen.path
-            if path not in old:
-                old[path] = await exchange.ask()
-            return exchange.answer(*old[path])
-
-    rule = proxy.add(Replay(), "list", path=r"/configmaps\?.*resourceVersion=0")
+    old = StaleList()
+    rule = proxy.add(old, "list", path=r"/configmaps\?.*resourceVersion=0")
     control = await world.controller(proxy.url)
     await world.end(control)
-    assert len(old) == 1
+    assert len(old.answers) == 1
 
     await world.config_map("app", {"A": "2"})
     await world.config_map("app", {"A": "3"})

@@ -13,6 +13,7 @@ from tests.faults.proxy import (
     Fault,
     FaultProxy,
     NoBookmarks,
+    Silence,
 )
 from tests.faults.world import World
 
@@ -125,6 +126,49 @@ async def test_watches_without_events(world: World, proxy: FaultProxy, fault: Fa
     proxy.remove(storm)
     await world.until_rolled("web", 1)
     assert len(proxy.requests("watch")) - before < 40, "it was not tried without a pause"
+
+
+async def test_no_bookmarks(world: World, proxy: FaultProxy) -> None:
+    """A watch that is told no versions to go on from goes on from what it saw last, or lists again."""
+    await world.config_map("app", {"A": "1"})
+    await world.workload("web", config_maps=["app"])
+    proxy.add(Answer(422, "Invalid", "sendInitialEvents is forbidden for watch"), "watch", path=LIST)
+    without = proxy.add(NoBookmarks(), "watch", path=RESUME)
+    control = await world.controller(proxy.url)
+    await world.until_adopted("web")
+    for value in range(2, 5):
+        await world.config_map("app", {"A": str(value)})
+        await world.until_rolled("web", value - 1)
+        proxy.drop_watches()
+    assert without.hits >= 5
+    await world.until_idle(control)
+    assert await world.rollouts("web") == 3
+
+
+async def test_half_open(world: World, proxy: FaultProxy) -> None:
+    """A watch from which no byte comes any more. Nothing is concluded from its silence, the others go on, and what
+    it missed is found when it is there again."""
+    for name in ("app", "other"):
+        await world.config_map(name, {"A": "1"})
+        await world.workload(name, config_maps=[name])
+    control = await world.controller(proxy.url)
+    await world.until_adopted("app", "other")
+
+    silent = proxy.add(Silence(), "watch", path="/configmaps")
+    proxy.drop_watches()
+    await world.until_true(lambda: silent.hits > 0, "the watch is silent")
+    await world.config_map("app", {"A": "2"})
+    await world.delete("configmaps", "other")
+    await world.secret("db", {"p": "1"})
+    await world.workload("third", secrets=["db"])
+    await world.until_adopted("third")
+    await world.secret("db", {"p": "2"})
+    await world.until_rolled("third", 1)
+    assert await world.rollouts("app") == 0
+    proxy.heal()
+    await world.until_rolled("app", 1)
+    await world.until_idle(control)
+    assert await world.all_rollouts() == {"app": 1, "other": 0, "third": 1}
 
 
 async def test_deleted_while_nobody_watched(world: World, proxy: FaultProxy) -> None:
