@@ -311,3 +311,24 @@ async def test_replaced_objects_and_their_managers(both: tuple[Server, Server]) 
         ("PATCH", f"{CONFIG_MAPS}/app?fieldManager=me", config_map("app", a="9"), APPLY_PATCH),
         ("PATCH", f"{CONFIG_MAPS}/app?fieldManager=me&force=true", config_map("app", a="9"), APPLY_PATCH),
     )
+
+
+SECRETS = "/api/v1/namespaces/NS/secrets"
+
+
+@pytest.mark.parametrize("content_type", [MERGE_PATCH, STRATEGIC_PATCH])
+async def test_string_data_is_written_into_data(both: tuple[Server, Server], content_type: str) -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "db"},
+        "stringData": {"A": "1", "B": "2"},
+    }
+    await same(
+        both,
+        ("POST", SECRETS, secret, "application/json"),
+        ("PATCH", f"{SECRETS}/db", {"stringData": {"A": "rotated"}}, content_type),
+        ("PATCH", f"{SECRETS}/db", {"stringData": {"C": "new"}, "data": {"B": None}}, content_type),
+        ("GET", f"{SECRETS}/db", None, ""),
+        ("PUT", f"{SECRETS}/db", secret, "application/json"),
+    )

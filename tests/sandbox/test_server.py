@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from reroll.kube.config import load_config
 from reroll.kube.errors import Gone, NotFound, Unauthorized
 from reroll.kube.reflector import Reflector
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES
-from reroll.sandbox.kinds import CONFIG_MAP
+from reroll.sandbox.kinds import CONFIG_MAP, DAEMON_SET, SECRET, Kind
 from reroll.sandbox.server import Sandbox
 
 Json = dict[str, Any]
@@ -284,3 +285,49 @@ class TestWhatItDoesNotKnow:
             ) as answer:
                 assert answer.status == 400
                 assert "hunter2" not in await answer.text()
+
+
+class TestHistory:
+    @pytest.mark.parametrize(
+        ("kind", "path", "made", "patch"),
+        [
+            (
+                SECRET,
+                "/api/v1/namespaces/default/secrets",
+                {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}, "stringData": {"A": "1"}},
+                {"stringData": {"A": "2"}},
+            ),
+            (
+                DAEMON_SET,
+                "/apis/apps/v1/namespaces/default/daemonsets",
+                {
+                    "apiVersion": "apps/v1",
+                    "kind": "DaemonSet",
+                    "metadata": {"name": "x", "annotations": {"a": "b"}},
+                    "spec": {
+                        "selector": {"matchLabels": {"a": "b"}},
+                        "template": {
+                            "metadata": {"labels": {"a": "b"}},
+                            "spec": {"containers": [{"name": "a", "image": "a"}]},
+                        },
+                    },
+                },
+                {"spec": {"template": {"metadata": {"annotations": {"c": "d"}}}}},
+            ),
+        ],
+    )
+    async def test_a_write_leaves_what_was_there_before_as_it_was(
+        self, kind: Kind, path: str, made: Json, patch: Json
+    ) -> None:
+        """A watch, a list and a conflict look at earlier versions, which share what a write left alone."""
+        async with Sandbox(rollouts=False) as sandbox:
+            headers = {"Authorization": f"Bearer {sandbox.token}"}
+            async with aiohttp.ClientSession(headers=headers) as session:
+                await session.post(sandbox.url + path, json=made)
+                before = sandbox.storage.get(kind, "default", "x")
+                as_it_was = copy.deepcopy(before)
+                headers = {"Content-Type": MERGE_PATCH}
+                async with session.patch(f"{sandbox.url}{path}/x", json=patch, headers=headers) as answer:
+                    after = await answer.json()
+        assert before == as_it_was
+        assert int(after["metadata"]["resourceVersion"]) > int(before["metadata"]["resourceVersion"])

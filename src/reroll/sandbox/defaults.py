@@ -75,10 +75,14 @@ def begin(kind: Kind, obj: Json, uid: str) -> None:
 
 
 def advance(kind: Kind, obj: Json, before: Json) -> None:
-    """What a change counts, in place: the changes of a DaemonSet's template, as ever in an annotation."""
+    """What a change counts: the changes of a DaemonSet's template, as ever in an annotation.
+
+    Set in `obj`, not in its metadata in place, which may be the one that is stored.
+    """
     if kind is DAEMON_SET and obj["spec"]["template"] != before["spec"]["template"]:
         count = int(before["metadata"].get("annotations", {}).get(_TEMPLATE_GENERATION, 0))
-        obj["metadata"].setdefault("annotations", {})[_TEMPLATE_GENERATION] = str(count + 1)
+        annotations = {**obj["metadata"].get("annotations", {}), _TEMPLATE_GENERATION: str(count + 1)}
+        obj["metadata"] = {**obj["metadata"], "annotations": annotations}
 
 
 def _put(target: Json, **values: Any) -> None:
@@ -224,8 +228,11 @@ def _quality(spec: Json) -> str:
 
 def _secret(obj: Json) -> None:
     _put(obj, type="Opaque")
-    for key, value in (obj.pop("stringData", None) or {}).items():
-        obj.setdefault("data", {})[key] = base64.b64encode(value.encode()).decode()
+    added = obj.pop("stringData", None)
+    if added:
+        # Not in place: what a patch left alone is the map that is stored, see schema.read.
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in added.items()}
+        obj["data"] = {**(obj.get("data") or {}), **encoded}
 
 
 def _namespace(obj: Json) -> None:

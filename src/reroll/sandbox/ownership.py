@@ -333,7 +333,9 @@ def _last_applied(live: Json, type: Type) -> Fields | None:
     if not isinstance(last, dict) or not isinstance(last.get("metadata"), dict):
         return None
     applied_once = _managed_part(last, status=False)
-    changed, gone = compare(applied_once, _merged(applied_once, _managed_part(live, status=False), type), type)
+    changed, gone = compare(
+        applied_once, _merged(applied_once, _managed_part(live, status=False), type), type
+    )
     return difference(difference(fields_of(applied_once, type), changed), gone)
 
 
