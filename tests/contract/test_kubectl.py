@@ -210,6 +210,8 @@ CASES: dict[str, list[Step]] = {
         run("get", "configmaps", "--field-selector=metadata.name=app"),
         run("get", "configmaps", "--field-selector=data.a=b"),
         run("get", "configmaps", "--chunk-size=1"),
+        # With one key, for kubectl describes several in any order.
+        run("patch", "configmap/app", "--type=merge", "-p", '{"data":{"LEVEL":null}}'),
         run("describe", "configmap/app"),
         run("describe", "secret/s"),
         run("auth", "can-i", "create", "pods"),

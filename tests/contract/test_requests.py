@@ -96,6 +96,7 @@ class TestReading:
         token = first.body["metadata"]["continue"]
         while token:
             page = await server.request("GET", f"{CONFIG_MAPS}?limit=2&continue={quote(token)}")
+            assert page.code == 200, page.body
             assert page.body["metadata"]["resourceVersion"] == first.body["metadata"]["resourceVersion"]
             names += [item["metadata"]["name"] for item in page.body["items"]]
             token = page.body["metadata"].get("continue")
