@@ -10,6 +10,7 @@ import platform
 import statistics
 import sys
 import time
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.contestants import ROOT, Contestant, peer, reroll
+from bench.own import OWN
 from bench.result import Result, pooled
 from bench.scenarios import IN_FLIGHT, QUICK, SCENARIOS, Scenario, Size
-from bench.stage import Stage, stage
+from bench.stage import Stage, sandbox, stage
 from bench.table import against_bare, data, markdown, number, rows
 
+ALL = {**SCENARIOS, **OWN}
 console = Console(stderr=True, highlight=False)
 
 
@@ -37,7 +40,7 @@ def main() -> int:
         "--peer", action="append", default=[], metavar="NAME=PATH", help="measure this controller too"
     )
     parser.add_argument(
-        "--only", action="append", choices=SCENARIOS, metavar="NAME", help="only this scenario; see --list"
+        "--only", action="append", choices=ALL, metavar="NAME", help="only this scenario; see --list"
     )
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     parser.add_argument("--quick", action="store_true", help="small sizes, to try the bench itself")
@@ -46,7 +49,7 @@ def main() -> int:
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     options = parser.parse_args()
     if options.list:
-        for name, scenario in SCENARIOS.items():
+        for name, scenario in ALL.items():
             print(f"{name:8} {scenario.about}")
         return 0
     try:
@@ -63,18 +66,21 @@ async def measure(options: argparse.Namespace, contestants: list[Contestant]) ->
     bare: dict[str, float] = {}
     about = machine()
     broken = 0
-    for name in options.only or SCENARIOS:
+    for name in options.only or ALL:
+        scenario = ALL[name]
+        playing = contestants if scenario.stage == "real" else [c for c in contestants if c.name == "reroll"]
         try:
-            async with stage(options.kubeconfig) as found:
-                about["kubernetes"] = await version(found)
-                new, loops, broke = await play(name, SCENARIOS[name], found, contestants, size)
+            async with _place(scenario, options.kubeconfig) as found:
+                if scenario.stage == "real":
+                    about["kubernetes"] = await version(found)
+                new, loops, broke = await play(name, scenario, found, playing, size)
         except Exception as error:
             console.print(f"{name}: [red]broke[/]: {error!r}")
             broken += 1
             continue
         broken += broke
         bare |= loops
-        for contestant in contestants:
+        for contestant in playing:
             results[contestant.name] += against_bare(new[contestant.name], loops)
     table = rows(results)
     path = options.json or ROOT / "bench" / "results" / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
@@ -98,8 +104,15 @@ async def measure(options: argparse.Namespace, contestants: list[Contestant]) ->
     return 1 if broken else 0
 
 
+def _place(scenario: Scenario, kubeconfig: Path | None) -> AbstractAsyncContextManager[Any]:
+    """The stage of a scenario; None for one that needs none."""
+    if scenario.stage == "sandbox":
+        return sandbox()
+    return stage(kubeconfig) if scenario.stage == "real" else nullcontext()
+
+
 async def play(
-    name: str, scenario: Scenario, found: Stage, contestants: list[Contestant], size: Size
+    name: str, scenario: Scenario, found: Any, contestants: list[Contestant], size: Size
 ) -> tuple[dict[str, list[Result]], dict[str, float], int]:
     """One scenario in its rounds: (results by contestant, seconds of the bare loop by row, how many broke)."""
     rounds: dict[str, list[list[Result]]] = {c.name: [] for c in contestants}

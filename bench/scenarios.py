@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Literal
 
 import aiohttp
 import msgspec
@@ -57,9 +58,11 @@ class Scenario:
     """
 
     about: str
-    play: Callable[[Stage, Contestant, Size], Awaitable[list[Result]]]
+    play: Callable[[Any, Contestant, Size], Awaitable[list[Result]]]
     rounds: int = 1
     peers_once: bool = False
+    stage: Literal["real", "sandbox", "none"] = "real"
+    """What it is done on. All but the real control plane is for reroll alone, see bench/own.py."""
     bare: Callable[[Stage, Size], Awaitable[tuple[str, float]]] | None = None
 
 

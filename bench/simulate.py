@@ -21,15 +21,13 @@ from typing import Any
 import msgspec
 
 from bench.result import Result
+from bench.table import goal
 from reroll.core.applied import APPLIED, encode
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests, text
 from reroll.core.observe import ConfigMapObject, ObjectMeta, SecretObject
 from reroll.core.records import Applied
 from reroll.core.template import template_hash
 from reroll.insight.simulation import snapshot
-
-GOALS = {"simulate: seconds": 5.0, "simulate: memory": 300.0}
-"""Of issue 4: for 10,000 workloads and 20,000 config objects."""
 
 _KEY = DigestKey(bytes(range(32)))
 _MADE = "2026-11-23T08:00:00Z"
@@ -43,9 +41,9 @@ def main() -> int:
     workloads = 1_000 if parser.parse_args().small else 10_000
     print(f"{workloads} workloads, {2 * workloads} config objects")
     for result in measure(workloads):
-        goal = GOALS.get(result.row)
-        limit = f"   (aim: at most {goal:g} {result.unit})" if goal and workloads == 10_000 else ""
-        print(f"{result.row:32} {result.value:8.2f} {result.unit}{limit}   {result.note}")
+        limit = goal(result.row)
+        aim = f"   (aim: at most {limit:g} {result.unit})" if limit and workloads == 10_000 else ""
+        print(f"{result.row:32} {result.value:8.2f} {result.unit}{aim}   {result.note}")
     return 0
 
 

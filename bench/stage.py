@@ -106,8 +106,11 @@ class Templates:
 class Stage:
     """What the scenarios do to the cluster, as its admin. `audit_log`: None where there is none to be read."""
 
-    def __init__(self, client: Client, source: Path, files: Path, audit_log: Path | None) -> None:
+    def __init__(
+        self, client: Client, source: Path, files: Path, audit_log: Path | None, *, accounts: bool = True
+    ) -> None:
         self.client = client
+        self._accounts = accounts
         self.templates = Templates()
         self._source = source
         self._files = files
@@ -124,8 +127,11 @@ class Stage:
     async def kubeconfig(self, name: str) -> Path:
         """A kubeconfig with the token of a ServiceAccount of this name, which may do anything.
 
-        Not a user of system:masters, whom the API server exempts from Priority and Fairness.
+        Not a user of system:masters, whom the API server exempts from Priority and Fairness. On the sandbox,
+        which has one token for everybody, it is the only kubeconfig that there is.
         """
+        if not self._accounts:
+            return self._source
         path = self._files / f"{name}.kubeconfig"
         if path.exists():
             return path
@@ -291,12 +297,34 @@ async def stage(kubeconfig: Path | None = None) -> AsyncIterator[Stage]:
         if source := kubeconfig:
             files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reroll-bench-")))
         else:
-            ready = await stack.enter_async_context(_control_plane())
+            cluster = [sys.executable, str(ROOT / "devcluster" / "cluster.py"), "run", "--until-stdin-closes"]
+            ready = await stack.enter_async_context(_process(cluster))
             source, files = Path(ready["kubeconfig"]), Path(ready["data_dir"])
             audit_log = Path(ready["audit_log"])
-        config = load_config(kubeconfig=str(source))
-        client = await stack.enter_async_context(Client(config, max_in_flight=100, field_manager="bench"))
-        found = Stage(client, source, files, audit_log)
+        found = await stack.enter_async_context(_watched(source, files, audit_log))
+        yield found
+        if kubeconfig:
+            await found.tidy()
+
+
+@asynccontextmanager
+async def sandbox() -> AsyncIterator[Stage]:
+    """A fresh ``reroll sandbox``, a process of its own as a control plane would be."""
+    command = [sys.executable, "-m", "reroll", "sandbox", "-o", "json"]
+    async with _process(command) as ready:
+        source = Path(ready["kubeconfig"])
+        async with _watched(source, source.parent, None, accounts=False) as found:
+            yield found
+
+
+@asynccontextmanager
+async def _watched(
+    source: Path, files: Path, audit_log: Path | None, *, accounts: bool = True
+) -> AsyncIterator[Stage]:
+    """The stage of a server that runs."""
+    config = load_config(kubeconfig=str(source))
+    async with Client(config, max_in_flight=100, field_manager="bench") as client:
+        found = Stage(client, source, files, audit_log, accounts=accounts)
         watch = Reflector(client, DEPLOYMENTS, found.templates, Deployment)
         task = asyncio.create_task(watch.run())
         try:
@@ -306,26 +334,24 @@ async def stage(kubeconfig: Path | None = None) -> AsyncIterator[Stage]:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            if kubeconfig:
-                await found.tidy()
 
 
 @asynccontextmanager
-async def _control_plane() -> AsyncIterator[dict[str, Any]]:
-    """The dev cluster, ended with the body; gives what it says of itself. Raises RuntimeError."""
+async def _process(command: list[str]) -> AsyncIterator[dict[str, Any]]:
+    """A server, ended with the body; gives what it says of itself in its first line. Raises RuntimeError."""
     process = subprocess.Popen(  # noqa: ASYNC220 - nothing else is going on in this process
-        [sys.executable, str(ROOT / "devcluster" / "cluster.py"), "run", "--until-stdin-closes"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         line = await asyncio.to_thread(process.stdout.readline)
         if not line:
-            raise RuntimeError("the control plane did not start, see above")
+            raise RuntimeError("the server did not start, see above")
         yield json.loads(line)
     finally:
+        # The dev cluster ends with its input, the sandbox by a signal.
         process.stdin.close()
+        process.terminate()
         await asyncio.to_thread(process.wait, 60)
         process.stdout.close()
