@@ -25,7 +25,7 @@ def sandbox_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     ready, over = threading.Event(), asyncio.Event()
 
     async def work() -> None:
-        async with Sandbox(bookmark=1.0) as sandbox:
+        async with Sandbox(bookmark=1.0, ready_after=0.2) as sandbox:
             sandbox.write_kubeconfig(folder / "kubeconfig")
             ready.set()
             await over.wait()

@@ -59,7 +59,7 @@ class Server:
         accept: str = "application/json",
         token: str | None = None,
     ) -> Answer:
-        """One request; `body` is sent as JSON unless it is bytes. NS in the path is the namespace."""
+        """One request; `body` is sent as JSON unless it is bytes. The segment NS of the path is the namespace."""
         return await asyncio.to_thread(self.ask, method, path, body, content_type, accept, token)
 
     def ask(
@@ -76,7 +76,7 @@ class Server:
         headers = {"Accept": accept} | ({"Content-Type": content_type} if data is not None else {})
         with self._connected(token) as (connection, prefix, credentials):
             connection.request(
-                method, prefix + path.replace("NS", self.namespace), data, headers | credentials
+                method, prefix + path.replace("/NS", f"/{self.namespace}", 1), data, headers | credentials
             )
             answer = connection.getresponse()
             text = answer.read().decode()
@@ -115,7 +115,7 @@ class Server:
             with self._connected() as (connection, prefix, credentials):
                 connection.request(
                     "GET",
-                    prefix + path.replace("NS", self.namespace),
+                    prefix + path.replace("/NS", f"/{self.namespace}", 1),
                     headers={"Accept": accept} | credentials,
                 )
                 answer = connection.getresponse()

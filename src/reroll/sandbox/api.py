@@ -74,6 +74,10 @@ class Form(Struct, frozen=True):
     include: str = "Metadata"
 
 
+_MOMENT: Final = 0.05
+"""Seconds after a request in which another is likely to come."""
+
+
 class Api:
     """Answers requests out of one registry. `bookmark` seconds lie between the bookmarks of a watch."""
 
@@ -86,9 +90,15 @@ class Api:
         """Text that the sandbox tells of itself, by path under /sandbox/."""
         self._token = token.encode()
         self._watches: set[asyncio.Task[Any]] = set()
+        self._asked = 0.0
+
+    def busy(self) -> bool:
+        """Whether a request came in the last moment, on the clock of the event loop."""
+        return asyncio.get_running_loop().time() - self._asked < _MOMENT
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Any request at all."""
+        self._asked = asyncio.get_running_loop().time()
         try:
             parts = [unquote(part) for part in request.rel_url.raw_path.strip("/").split("/")]
             given = request.headers.get("Authorization", "")

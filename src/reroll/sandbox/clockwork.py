@@ -22,17 +22,24 @@ log = structlog.get_logger(__name__)
 Sync = Callable[[str, str], None]
 """Looks at (namespace, name) of its kind, which may be gone."""
 
-BATCH: Final = 50
-"""Names looked at before the event loop gets to serve requests."""
+SLICE: Final = 0.002
+"""Seconds of looking at names before the event loop gets to serve requests."""
+GIVE_WAY: Final = 0.008
+"""Seconds that requests get between slices while there are any: on a real control plane the controllers are
+programs of their own, and a server that is asked much answers all the same."""
 MOMENT: Final = 0.001
 """Seconds by which a timer may be early, for the loop's clock is not the one that timestamps are of."""
 
 
 class Clockwork:
-    """The names to look at, and the timers of the event loop. `run` must go on for either to move."""
+    """The names to look at, and the timers of the event loop. `run` must go on for either to move.
 
-    def __init__(self, storage: Storage) -> None:
+    `busy` tells whether requests come in right now.
+    """
+
+    def __init__(self, storage: Storage, busy: Callable[[], bool] = lambda: False) -> None:
         self.storage = storage
+        self._busy = busy
         self._touched: dict[Kind, dict[tuple[str, str], None]] = {}
         self._timers: dict[tuple[Kind, str, str], asyncio.TimerHandle] = {}
         self._calls: set[asyncio.TimerHandle] = set()
@@ -83,11 +90,13 @@ class Clockwork:
                     self._touched.clear()
                     self._work.clear()
                     continue
-                names = list(self._touched.pop(kind))
-                for at in range(0, len(names), BATCH):
-                    for namespace, name in names[at : at + BATCH]:
-                        self._look(syncs[kind], kind, namespace, name)
-                    await asyncio.sleep(0)
+                until = self.time() + SLICE
+                for namespace, name in self._touched.pop(kind):
+                    self._look(syncs[kind], kind, namespace, name)
+                    if self.time() >= until:
+                        await asyncio.sleep(GIVE_WAY if self._busy() else 0)
+                        until = self.time() + SLICE
+                await asyncio.sleep(0)
         finally:
             for timer in (*self._timers.values(), *self._calls):
                 timer.cancel()

@@ -6,6 +6,7 @@ Each is told of every write by the storage, and looks at what the write may conc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from reroll.sandbox.clockwork import Clockwork
@@ -43,7 +44,8 @@ class Rollouts:
     """The controllers and the kubelet of one storage.
 
     `ready_after`, `kubelet_sync`, `terminate_after`, `finish_after` and `crash_backoff` are seconds: see `Pace`.
-    `crash` tells whether a pod's containers crash with what they were given: see `CrashRule`.
+    `crash` tells whether a pod's containers crash with what they were given: see `CrashRule`. `busy` tells
+    whether requests come in, to which all else gives way.
     """
 
     def __init__(
@@ -56,9 +58,10 @@ class Rollouts:
         finish_after: float = 1.0,
         crash_backoff: float = 1.0,
         crash: CrashRule | None = None,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._storage = storage
-        self._clockwork = Clockwork(storage)
+        self._clockwork = Clockwork(storage, busy)
         pace = Pace(ready_after, kubelet_sync, terminate_after, finish_after, crash_backoff)
         self.kubelet = Kubelet(self._clockwork, pace, crash)
         self._syncs = {

@@ -62,7 +62,11 @@ class Sandbox:
         self.registry = Registry(self.storage, self.catalog)
         self.api = Api(self.registry, self.token, bookmark=bookmark)
         Namespaces(self.storage).begin()
-        self.rollouts = Rollouts(self.storage, ready_after=ready_after, crash=crash) if rollouts else None
+        self.rollouts = (
+            Rollouts(self.storage, ready_after=ready_after, crash=crash, busy=self.api.busy)
+            if rollouts
+            else None
+        )
         if self.rollouts is not None:
             kubelet = self.rollouts.kubelet
             self.api.pages["pods"] = lambda: pods_page(self.storage, kubelet)
