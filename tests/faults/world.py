@@ -59,11 +59,17 @@ class World:
     # --- the API -----------------------------------------------------------------------------------
 
     async def request(
-        self, method: str, path: str, body: object = None, *, allowed: Iterable[int] = ()
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        allowed: Iterable[int] = (),
+        type: str = "merge",
     ) -> dict[str, Any]:
         """One request as admin. Fails with the server's words, unless the code is `allowed`."""
         assert self._session is not None
-        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        kind = f"application/{type}-patch+json" if method == "PATCH" else "application/json"
         headers = {"Content-Type": kind}
         url = self.cluster.server + path
         async with self._session.request(method, url, json=body, headers=headers) as response:
@@ -118,15 +124,17 @@ class World:
         config_maps: Iterable[str] = (),
         secrets: Iterable[str] = (),
         namespace: str = "",
+        resource: str = "daemonsets",
     ) -> dict[str, Any]:
-        """A DaemonSet that takes its whole environment from ConfigMaps and Secrets, and follows them.
+        """A DaemonSet, unless it is to be another, that takes its whole environment from ConfigMaps and Secrets,
+        and follows them.
 
         No node suits it, so that a hundred of them can be rolled without a single pod. Its generation counts
         changes of its spec only; that of a Deployment counts its annotations too.
         """
         template = _template(name, config_maps, secrets)
         template["spec"]["nodeSelector"] = {"no-such-label": "true"}
-        return await self._create("daemonsets", name, {"template": template}, namespace)
+        return await self._create(resource, name, {"template": template}, namespace)
 
     async def deployment(
         self, name: str, *, config_maps: Iterable[str] = (), secrets: Iterable[str] = ()
@@ -141,9 +149,11 @@ class World:
         body = {"metadata": metadata, "spec": {"selector": {"matchLabels": {"app": name}}} | spec}
         return await self.request("POST", self.path(resource, namespace=namespace), body)
 
-    async def patch(self, resource: str, name: str, body: object) -> dict[str, Any]:
-        """A merge patch."""
-        return await self.request("PATCH", self.path(resource, name), body)
+    async def patch(
+        self, resource: str, name: str, body: object, *, type: str = "merge", allowed: Iterable[int] = ()
+    ) -> dict[str, Any]:
+        """A merge patch, or one of another `type`: strategic-merge, json."""
+        return await self.request("PATCH", self.path(resource, name), body, allowed=allowed, type=type)
 
     # --- what became of it -------------------------------------------------------------------------
 
@@ -164,9 +174,9 @@ class World:
         owners = [rs["metadata"]["ownerReferences"][0]["name"] for rs in found["items"]]
         return owners.count(name)
 
-    async def applied(self, name: str, *, namespace: str = "") -> str:
+    async def applied(self, name: str, *, namespace: str = "", resource: str = "daemonsets") -> str:
         """The annotation reroll.dev/applied of a workload; "" while it has none."""
-        found = await self.get("daemonsets", name, namespace=namespace)
+        found = await self.get(resource, name, namespace=namespace)
         return str(found["metadata"].get("annotations", {}).get(APPLIED, ""))
 
     async def events(self, reason: str, name: str = "") -> list[dict[str, Any]]:

@@ -2,9 +2,11 @@
 
 Between two moments of rest it counts what was done; at rest it knows how often each workload may have been rolled:
 
-- at least once, if what it consumes differs from then, and nobody else rolled it since;
+- at least once, if what it consumes differs from then, and nobody else started its pods since;
 - at most as often as what it consumes was changed;
 - never, if nothing that it consumes was changed, or it is not opted in.
+
+Rollouts are counted by a watch, which is told of each write of a template.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import asyncio
 import contextlib
 import io
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from hypothesis import strategies as st
@@ -26,6 +29,9 @@ from reroll.core.policy import PolicyDefaults
 from reroll.core.records import ConfigId, ConfigRecord, WorkloadId
 from reroll.insight.explain import explain
 from reroll.kube.client import Client
+from reroll.kube.config import load_config
+from reroll.kube.reflector import Reflector
+from reroll.kube.resources import Resource
 from tests.conftest import Cluster
 from tests.faults.proxy import (
     EXPIRED,
@@ -41,6 +47,7 @@ from tests.faults.proxy import (
     Reset,
 )
 from tests.faults.world import World
+from tests.stateful.templates import Templates, Watched
 
 T = TypeVar("T")
 
@@ -48,13 +55,31 @@ SETTLE = 0.1
 CONFIG_MAPS = ("a", "b")
 KEYS = ("X", "Y")
 PASSWORDS = tuple(f"marker-{number}-correct-horse" for number in range(3))
-FOLLOWERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "one": (("a",), ()),
-    "both": (("a", "b"), ()),
-    "secret": ((), ("s",)),
-    "all": (("a", "b"), ("s",)),
+
+
+class Follower(NamedTuple):
+    """A workload, and the ConfigMaps and Secrets that it takes its environment from."""
+
+    resource: Resource
+    config_maps: tuple[str, ...]
+    secrets: tuple[str, ...]
+
+    @property
+    def consumed(self) -> list[tuple[str, str]]:
+        return [("configmaps", n) for n in self.config_maps] + [("secrets", n) for n in self.secrets]
+
+
+DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS = (
+    Resource("apps", "v1", f"{kind.lower()}s", kind) for kind in ("Deployment", "StatefulSet", "DaemonSet")
+)
+FOLLOWERS = {
+    "one": Follower(DEPLOYMENTS, ("a",), ()),
+    "both": Follower(DAEMON_SETS, ("a", "b"), ()),
+    "secret": Follower(STATEFUL_SETS, (), ("s",)),
+    "all": Follower(DEPLOYMENTS, ("a", "b"), ("s",)),
 }
-"""Workload -> the ConfigMaps and Secrets that it takes its environment from."""
+PAUSABLE = ("one", "all")
+SCALABLE = ("one", "secret", "all")
 BYSTANDER = "bystander"
 """Consumes everything, and asks for nothing."""
 
@@ -78,6 +103,11 @@ FAULTS: tuple[tuple[Fault, tuple[str, ...], str], ...] = (
 )
 
 
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 class Play(RuleBasedStateMachine):
     """One example: a namespace of its own on the real API server."""
 
@@ -91,10 +121,18 @@ class Play(RuleBasedStateMachine):
         self.logged = io.StringIO()
         self.controllers: list[Controller] = []
         self.content: dict[tuple[str, str], dict[str, str]] = {}
-        self.rest: dict[tuple[str, str], dict[str, str]] = {}
-        self.writes: dict[tuple[str, str], int] = {}
+        self.rest: dict[str, dict[tuple[str, str], dict[str, str]]] = {}
+        """By workload: the content of everything when it was last at rest and followed."""
+        self.writes: dict[str, int] = {}
+        """By workload: writes since then of what it consumes."""
         self.foreign: dict[str, int] = {}
-        self.spec_changes: dict[str, int] = {}
+        """By workload: changes of its template by somebody else, since it was last counted."""
+        self.restarted: set[str] = set()
+        """Somebody else had all its pods started since it was last at rest and followed."""
+        self.off: set[str] = set()
+        self.deploys = 0
+        self.seen = Templates()
+        self.counted: dict[str, int] = {}
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
@@ -114,12 +152,16 @@ class Play(RuleBasedStateMachine):
         for name in CONFIG_MAPS:
             await self._write("configmaps", name, dict.fromkeys(KEYS, "0"))
         await self._write("secrets", "s", {"P": PASSWORDS[0]})
-        for name, (config_maps, secrets) in FOLLOWERS.items():
-            await self.world.workload(name, config_maps=config_maps, secrets=secrets)
+        for name, (resource, config_maps, secrets) in FOLLOWERS.items():
+            await self.world.workload(
+                name, config_maps=config_maps, secrets=secrets, resource=resource.plural
+            )
+        await self._watch_templates()
         await self.world.workload(BYSTANDER, config_maps=CONFIG_MAPS, secrets=("s",))
         await self.world.patch("daemonsets", BYSTANDER, {"metadata": {"annotations": None}})
         await self._start()
-        await self.world.until_adopted(*FOLLOWERS)
+        for name, follower in FOLLOWERS.items():
+            await self.world.until(partial(self._adopted, name, follower), f"{name} is adopted")
         await self._at_rest(first=True)
 
     @property
@@ -145,10 +187,30 @@ class Play(RuleBasedStateMachine):
         self.do(self._write("configmaps", name, {**before, "X": other}))
         self.do(self._write("configmaps", name, before))
 
-    @rule(name=st.sampled_from(sorted(FOLLOWERS)), value=st.sampled_from("abc"))
-    def deploy(self, name: str, value: str) -> None:
+    @rule(name=st.sampled_from(sorted(FOLLOWERS)))
+    def deploy(self, name: str) -> None:
         """Somebody else changes the pod template."""
-        self.do(self._deploy(name, value))
+        self.do(self._deploy(name))
+
+    @rule(name=st.sampled_from(sorted(FOLLOWERS)))
+    def undo(self, name: str) -> None:
+        """``kubectl rollout undo``: the template of the revision before."""
+        self.do(self._undo(name))
+
+    @rule(name=st.sampled_from(PAUSABLE), paused=st.booleans())
+    def pause(self, name: str, paused: bool) -> None:
+        """``kubectl rollout pause`` and ``resume``; the template of a paused Deployment changes all the same."""
+        self.do(self._patch(name, {"spec": {"paused": paused}}))
+
+    @rule(name=st.sampled_from(SCALABLE), replicas=st.sampled_from([0, 1, 3]))
+    def scale(self, name: str, replicas: int) -> None:
+        """Who scales up from nothing has pods started with what is there."""
+        self.do(self._scale(name, replicas))
+
+    @rule(name=st.sampled_from(sorted(FOLLOWERS)))
+    def switch(self, name: str) -> None:
+        """To follow or not, by the annotation and at rest, so that it is known which changes it is to hold for."""
+        self.do(self._switch(name))
 
     @rule(name=st.sampled_from(sorted(FOLLOWERS)), value=st.sampled_from([None, "{", '{"v":9}']))
     def garble(self, name: str, value: str | None) -> None:
@@ -213,22 +275,118 @@ class Play(RuleBasedStateMachine):
         else:
             await self.world.config_map(name, data)
         self.content[resource, name] = data
-        self.writes[resource, name] = self.writes.get((resource, name), 0) + 1
+        for workload, follower in FOLLOWERS.items():
+            if (resource, name) in follower.consumed:
+                self.writes[workload] = self.writes.get(workload, 0) + 1
 
-    async def _deploy(self, name: str, value: str) -> None:
-        template = {"metadata": {"annotations": {"example.com/deploy": value}}}
-        before = await self._generation(name)
-        answer = await self.world.patch("daemonsets", name, {"spec": {"template": template}})
-        self.foreign[name] = self.foreign.get(name, 0) + (answer["metadata"]["generation"] - before > 0)
+    async def _patch(self, name: str, body: object) -> dict[str, Any]:
+        return await self.world.patch(FOLLOWERS[name].resource.plural, name, body)
+
+    async def _get(self, name: str) -> dict[str, Any]:
+        return await self.world.get(FOLLOWERS[name].resource.plural, name)
+
+    def _somebody_rolled(self, name: str) -> None:
+        self.foreign[name] = self.foreign.get(name, 0) + 1
+        self.restarted.add(name)
+
+    async def _deploy(self, name: str) -> None:
+        # Ever another value, so that it is a change whatever somebody else writes in between.
+        self.deploys += 1
+        mark = {"metadata": {"annotations": {"example.com/deploy": str(self.deploys)}}}
+        await self._patch(name, {"spec": {"template": mark}})
+        self._somebody_rolled(name)
+
+    async def _undo(self, name: str) -> None:
+        """As kubectl does it, but on the condition that nobody wrote in between, so that it can be counted."""
+        resource = FOLLOWERS[name].resource
+        while True:
+            found = await self._get(name)
+            target = await self._revision_before(resource, found)
+            if target is None:
+                return
+            operations = [
+                {
+                    "op": "test",
+                    "path": "/metadata/resourceVersion",
+                    "value": found["metadata"]["resourceVersion"],
+                },
+                {"op": "replace", "path": "/spec/template", "value": target},
+            ]
+            answer = await self.world.patch(
+                resource.plural, name, operations, type="json", allowed=[409, 422]
+            )
+            if answer["kind"] == "Status":
+                continue
+            if answer["spec"]["template"] != found["spec"]["template"]:
+                self._somebody_rolled(name)
+            return
+
+    async def _revision_before(self, resource: Resource, workload: dict[str, Any]) -> dict[str, Any] | None:
+        """The template of the newest revision that is not the workload's current template."""
+        found: list[tuple[int, dict[str, Any]]] = []
+        if resource is DEPLOYMENTS:
+            for each in await self._owned("replicasets", workload):
+                revision = (
+                    each["metadata"].get("annotations", {}).get("deployment.kubernetes.io/revision", "0")
+                )
+                each["spec"]["template"]["metadata"]["labels"].pop("pod-template-hash", None)
+                found.append((int(revision), each["spec"]["template"]))
+        else:
+            for each in await self._owned("controllerrevisions", workload):
+                each["data"]["spec"]["template"].pop("$patch", None)
+                found.append((each["revision"], each["data"]["spec"]["template"]))
+        now = workload["spec"]["template"]["metadata"].get("annotations")
+        others = [each for each in found if each[1]["metadata"].get("annotations") != now]
+        return max(others, key=lambda each: each[0])[1] if others else None
+
+    async def _owned(self, plural: str, owner: dict[str, Any]) -> list[dict[str, Any]]:
+        found = await self.world.get(plural)
+        uid = owner["metadata"]["uid"]
+        return [
+            each
+            for each in found["items"]
+            if any(reference["uid"] == uid for reference in each["metadata"].get("ownerReferences", ()))
+        ]
+
+    async def _scale(self, name: str, replicas: int) -> None:
+        before = (await self._get(name))["spec"]["replicas"]
+        await self._patch(name, {"spec": {"replicas": replicas}})
+        if before == 0 and replicas:
+            self.restarted.add(name)
+
+    async def _switch(self, name: str) -> None:
+        await self._at_rest()
+        self.off ^= {name}
+        value = "false" if name in self.off else "true"
+        await self._patch(name, {"metadata": {"annotations": {"reroll.dev/auto": value}}})
 
     async def _garble(self, name: str, value: str | None) -> None:
         await self._at_rest()
-        metadata = {"annotations": {"reroll.dev/applied": value}}
-        await self.world.patch("daemonsets", name, {"metadata": metadata})
+        if name in self.off:
+            return
+        await self._patch(name, {"metadata": {"annotations": {"reroll.dev/applied": value}}})
         await self.world.until(self._up_to_date, "the record is written again")
 
-    async def _generation(self, name: str) -> int:
-        return int((await self.world.get("daemonsets", name))["metadata"]["generation"])
+    async def _adopted(self, name: str, follower: Follower) -> bool:
+        return await self.world.applied(name, resource=follower.resource.plural) != ""
+
+    async def _watch_templates(self) -> None:
+        config = load_config(kubeconfig=str(self.cluster.kubeconfig))
+        client = await self.stack.enter_async_context(Client(config))
+        for resource in (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS):
+            watch = Reflector(
+                client, resource, self.seen.of(resource.kind), Watched, namespace=self.namespace
+            )
+            task = asyncio.create_task(watch.run())
+            self.stack.push_async_callback(_cancelled, task)
+
+    async def _all_seen(self) -> bool:
+        """The watch of templates has told of everything that there is."""
+        for name, follower in FOLLOWERS.items():
+            found = await self._get(name)
+            if self.seen.last.get((follower.resource.kind, name)) != found["spec"]["template"]:
+                return False
+        return True
 
     async def _start(self) -> None:
         control = self.world.begin(self.world.config(self.proxy.url), settle=SETTLE)
@@ -253,14 +411,12 @@ class Play(RuleBasedStateMachine):
         await self.world.until(self._equal, "the stores equal the server")
         await self.world.until(self._up_to_date, "nobody runs stale configuration")
         await self.world.until_idle(*self.controllers)
+        await self.world.until(self._all_seen, "the watch of templates has told of all")
         for name in FOLLOWERS:
-            await self._count(name, first=first)
+            self._count(name, first=first)
         bystander = await self.world.get("daemonsets", BYSTANDER)
         assert bystander["metadata"]["generation"] == 1
         assert "reroll" not in str(bystander["metadata"].get("annotations"))
-        self.rest = dict(self.content)
-        self.writes.clear()
-        self.foreign.clear()
 
     async def _equal(self) -> bool:
         """What each store holds of what is followed is what the server has now."""
@@ -280,10 +436,10 @@ class Play(RuleBasedStateMachine):
 
     async def _up_to_date(self) -> bool:
         """As somebody sees it who knows nothing but the server: every record is whole and says the same."""
-        for name in FOLLOWERS:
+        for name in FOLLOWERS.keys() - self.off:
             told = await explain(
                 self.client,
-                WorkloadId("DaemonSet", self.namespace, name),
+                WorkloadId(FOLLOWERS[name].resource.kind, self.namespace, name),
                 PolicyDefaults(settle=0.0),
                 key_places=[(self.namespace, "reroll-digest-key")],
             )
@@ -291,26 +447,31 @@ class Play(RuleBasedStateMachine):
                 return False
         return True
 
-    async def _count(self, name: str, *, first: bool) -> None:
-        total = await self._generation(name) - 1
-        since = total - self.spec_changes.get(name, 0) - self.foreign.get(name, 0)
-        self.spec_changes[name] = total
+    def _count(self, name: str, *, first: bool) -> None:
+        follower = FOLLOWERS[name]
+        total = self.seen.changes.get((follower.resource.kind, name), 0)
+        since = total - self.counted.get(name, 0) - self.foreign.pop(name, 0)
+        self.counted[name] = total
         if first:
             assert total == 0, f"{name} was rolled by its adoption"
+        elif name in self.off:
+            assert since == 0, f"{name} was rolled {since} times while it was not to be"
             return
-        config_maps, secrets = FOLLOWERS[name]
-        consumed = [("configmaps", each) for each in config_maps] + [("secrets", each) for each in secrets]
-        most = sum(self.writes.get(each, 0) for each in consumed)
-        differs = any(self.rest[each] != self.content[each] for each in consumed)
-        least = 1 if differs and not self.foreign.get(name) else 0
-        assert least <= since <= most, f"{name} was rolled {since} times, not {least} to {most}"
+        else:
+            most = self.writes.get(name, 0)
+            differs = any(self.rest[name][each] != self.content[each] for each in follower.consumed)
+            least = 1 if differs and name not in self.restarted else 0
+            assert least <= since <= most, f"{name} was rolled {since} times, not {least} to {most}"
+        self.rest[name] = dict(self.content)
+        self.writes.pop(name, None)
+        self.restarted.discard(name)
 
     async def _secrecy(self) -> None:
         """Nothing that is written, told or kept holds a value of a Secret."""
         told = [self.logged.getvalue()]
         told += [repr(vars(control.store)) for control in self.controllers]
         told += [generate_latest(control.metrics.registry).decode() for control in self.controllers]
-        for resource in ("events", "daemonsets"):
+        for resource in ("events", "daemonsets", "deployments", "statefulsets"):
             told.append(str(await self.world.get(resource)))
         for text in told:
             assert "correct-horse" not in text
