@@ -70,6 +70,24 @@ def test_folders_are_read_in_order_and_below(tmp_path: Path) -> None:
     assert {c.namespace for c in found.configs} == {"shop"}
 
 
+LAUGHS = "a0: &a0 {x: y}\n" + "".join(
+    f"a{n}: &a{n} [{', '.join(10 * [f'*a{n - 1}'])}]\n" for n in range(1, 10)
+)
+
+
+@pytest.mark.parametrize("bomb", [LAUGHS, "a: &a\n  b: *a\n"], ids=["billion laughs", "endless"])
+def test_aliases_that_never_end_are_refused(bomb: str) -> None:
+    text = CONFIG_MAP + "---\n" + bomb
+    with pytest.raises(BadInput, match="by aliases until they are more than") as caught:
+        world(text)
+    assert caught.value.origin.line == 6
+
+
+def test_aliases_are_read() -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {a: &a b, c: *a}\n"
+    assert ConfigId("configmap", "default", "app") in world(text).configs
+
+
 @pytest.mark.parametrize(
     ("name", "build"), [("kustomization.yaml", "kubectl kustomize"), ("Chart.yaml", "helm template")]
 )

@@ -36,6 +36,12 @@ class _Loader(yaml.CSafeLoader):
     """Scalars as the API sees them, after a conversion to JSON."""
 
 
+_MANY, _TIMES = 1_000_000, 10
+"""A document must not be of so many values with its aliases written out, and so many times what it is without."""
+
+_ENDLESS = 10**12
+"""The size of what has an alias of itself in it."""
+
 _NOT_IN_JSON = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NOT_IN_JSON]
@@ -98,6 +104,12 @@ def parse(text: bytes, file: str) -> Iterator[Document]:
             node = loader.get_node()
             if node is None:
                 continue
+            distinct: dict[int, int] = {}
+            if (size := _size(node, distinct)) > max(_MANY, _TIMES * len(distinct)):
+                raise BadInput(
+                    Origin(file, node.start_mark.line + 1),
+                    f"repeats its {len(distinct)} values by aliases until they are more than {min(size, 10**9):,}",
+                )
             value = loader.construct_document(node)
             if value is not None:
                 yield from _objects(value, Origin(file, node.start_mark.line + 1), node)
@@ -111,6 +123,21 @@ def parse(text: bytes, file: str) -> Iterator[Document]:
         ) from error
     finally:
         loader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many nodes there are below, counting what aliases repeat: a few lines of them can mean billions, and
+    whatever walks through the objects would never end. `known` is of the nodes counted before."""
+    found = known.get(id(node))
+    if found is None:
+        known[id(node)] = _ENDLESS
+        found = 1
+        if isinstance(node, yaml.SequenceNode):
+            found += sum(_size(each, known) for each in node.value)
+        elif isinstance(node, yaml.MappingNode):
+            found += sum(_size(key, known) + _size(value, known) for key, value in node.value)
+        known[id(node)] = found
+    return found
 
 
 def yaml_problem(error: yaml.YAMLError, file: str, text: str) -> tuple[Origin, str]:
