@@ -128,7 +128,7 @@ class Play(RuleBasedStateMachine):
         self.foreign: dict[str, int] = {}
         """By workload: changes of its template by somebody else, since it was last counted."""
         self.restarted: set[str] = set()
-        """Somebody else had all its pods started since it was last at rest and followed."""
+        """Somebody else had all its pods started, or stopped, since it was last at rest and followed."""
         self.off: set[str] = set()
         self.deploys = 0
         self.seen = Templates()
@@ -351,7 +351,8 @@ class Play(RuleBasedStateMachine):
     async def _scale(self, name: str, replicas: int) -> None:
         before = (await self._get(name))["spec"]["replicas"]
         await self._patch(name, {"spec": {"replicas": replicas}})
-        if before == 0 and replicas:
+        # Where there are no pods there is nothing to roll, and those that come read what is there.
+        if 0 in (before, replicas):
             self.restarted.add(name)
 
     async def _switch(self, name: str) -> None:
