@@ -129,6 +129,8 @@ class Play(RuleBasedStateMachine):
         """By workload: changes of its template by somebody else, since it was last counted."""
         self.restarted: set[str] = set()
         """Somebody else had all its pods started, or stopped, since it was last at rest and followed."""
+        self.empty: set[str] = set()
+        """Scaled to nothing."""
         self.off: set[str] = set()
         self.deploys = 0
         self.seen = Templates()
@@ -354,6 +356,7 @@ class Play(RuleBasedStateMachine):
         # Where there are no pods there is nothing to roll, and those that come read what is there.
         if 0 in (before, replicas):
             self.restarted.add(name)
+        self.empty = self.empty - {name} if replicas else self.empty | {name}
 
     async def _switch(self, name: str) -> None:
         await self._at_rest()
@@ -461,7 +464,7 @@ class Play(RuleBasedStateMachine):
         else:
             most = self.writes.get(name, 0)
             differs = any(self.rest[name][each] != self.content[each] for each in follower.consumed)
-            least = 1 if differs and name not in self.restarted else 0
+            least = 1 if differs and name not in self.restarted | self.empty else 0
             assert least <= since <= most, f"{name} was rolled {since} times, not {least} to {most}"
         self.rest[name] = dict(self.content)
         self.writes.pop(name, None)
