@@ -424,8 +424,10 @@ class Play(RuleBasedStateMachine):
 
     async def _equal(self) -> bool:
         """What each store holds of what is followed is what the server has now."""
+        followed = {each for name in FOLLOWERS.keys() - self.off for each in FOLLOWERS[name].consumed}
         for control in self.controllers:
-            for (resource, name), data in self.content.items():
+            for resource, name in followed:
+                data = self.content[resource, name]
                 kind = "secret" if resource == "secrets" else "configmap"
                 state = control.store.state(ConfigId(kind, self.namespace, name))  # type: ignore[arg-type]
                 found = (await self.world.get(resource, name)).get("data") or {}
