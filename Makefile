@@ -25,13 +25,16 @@ help:
 	@echo "make lock          renew requirements.lock and requirements-runtime.lock"
 	@echo "make clean         remove .venv, .tools and all caches of the project"
 	@echo
-	@echo 'Settings: PYTHON=python3.13 to choose a Python, ARGS="..." for test, demo and bench.'
+	@echo 'Settings: PYTHON=python3.13 to choose a Python, WORKERS=1 for one process of tests, ARGS="..." for test, demo and bench.'
 
 demo: environment
 	@$(BIN)/reroll demo $(ARGS)
 
+# Processes of tests. Each has a control plane of its own (530 MB), and takes the files of tests one by one. On a
+# cluster that is given all tests are in one, for some use the same namespace.
+WORKERS ?= $(if $(KUBECONFIG)$(REROLL_TEST_KUBECONFIG)$(findstring --context,$(ARGS))$(findstring --kubeconfig,$(ARGS)),0,2)
 test: environment
-	@$(BIN)/pytest --durations=15 $(ARGS)
+	@$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --durations=15 $(ARGS)
 
 # For so many minutes, with ever new seeds: random plays on a real control plane (docs/testing.md).
 MINUTES ?= 60

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
 import uuid
 
@@ -30,7 +31,8 @@ def test_plays(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     number = int(given) if given else random.SystemRandom().randrange(10**9)
     while True:
         with capsys.disabled():
-            print(f"\nseed {number}: repeat with REROLL_SEED={number}", flush=True)  # noqa: T201 - it is for people
+            # It is for people; and where pytest has several processes, only this stream of them is seen.
+            print(f"\nseed {number}: repeat with REROLL_SEED={number}", file=sys.stderr, flush=True)  # noqa: T201
         play(cluster, number)
         if time.monotonic() > until:
             return
