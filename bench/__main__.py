@@ -99,7 +99,8 @@ async def measure(options: argparse.Namespace, contestants: list[Contestant]) ->
         f"{about['processor']}, {about['cores']} cores shared with the whole control plane,"
         f" {about['memory_gib']} GiB, Linux {about['kernel']},"
     )
-    print(f"Kubernetes {about.get('kubernetes', '?')}, Python {about['python']}, {about['date']}.")
+    kubernetes = f"Kubernetes {about['kubernetes']}, " if "kubernetes" in about else ""
+    print(f"{kubernetes}Python {about['python']}, {about['date']}.")
     print(f"Written to {path}")
     return 1 if broken else 0
 
