@@ -13,6 +13,7 @@ from reroll.cli.explain import explain
 from reroll.cli.sandbox import sandbox
 from reroll.cli.simulate import simulate
 from reroll.cli.snapshot import snapshot
+from reroll.cli.stale import stale
 
 HELP = """Makes Kubernetes workloads follow their ConfigMaps and Secrets: automatically, exactly once, safely,
 explainably.
@@ -21,7 +22,7 @@ See it work: `reroll demo`.
 """
 
 app = App(name="reroll", help=HELP, help_format="markdown", version=__version__, version_flags=["--version"])
-for _command in (controller, demo, explain, sandbox, simulate, snapshot):
+for _command in (controller, demo, explain, sandbox, simulate, snapshot, stale):
     app.command(_command)
 app.register_install_completion_command(name="--install-completion")
 
