@@ -26,11 +26,12 @@ from reroll.controller.queue import Queue
 from reroll.controller.reader import Reader
 from reroll.controller.reconcile import Reconciler
 from reroll.controller.report import Reporter
+from reroll.controller.served import ServedKinds
 from reroll.controller.store import Configs, Namespaces, Store, Workloads
 from reroll.core.digests import DigestKey
-from reroll.core.kinds import WORKLOAD_KINDS
+from reroll.core.kinds import WorkloadKind, followed_kinds
 from reroll.core.labels import LabelSelector
-from reroll.core.observe import ConfigMapObject, NamespaceObject, SecretObject, WorkloadObject
+from reroll.core.observe import ConfigMapObject, NamespaceObject, SecretObject, object_type
 from reroll.core.policy import PolicyDefaults
 from reroll.core.records import ConfigId, ConfigKind, WorkloadId
 from reroll.kube.backoff import Backoff
@@ -49,6 +50,7 @@ STOP_WITHIN = 20.0
 """Seconds that what is in flight gets to finish after SIGTERM; a pod has 30 in all."""
 
 _NAMESPACE_POLL = 60.0
+_SERVED_POLL = 15.0
 _KINDS_OF = {"configmaps": "configmap", "secrets": "secret"}
 
 _decode_namespace = msgspec.json.Decoder(NamespaceObject).decode
@@ -79,6 +81,7 @@ class Controller:
         )
         selector = LabelSelector.parse(settings.namespace_selector)
         LabelSelector.parse(settings.workload_selector)  # the server applies it; a mistake is better told now
+        self.kinds = followed_kinds(settings.kinds, settings.custom_kinds)
         self.store = Store(
             DigestKey(bytes(32)),  # replaced before anything is read
             PolicyDefaults(
@@ -92,17 +95,20 @@ class Controller:
             reloader=settings.reloader_annotations,
             field_manager=settings.field_manager,
             in_scope=lambda namespace, labels: selector.matches(labels),
+            kinds=self.kinds,
         )
         self.reader = Reader(self.client, self.store, self.metrics, settings.namespaces or ("",))
         self.reconciler = Reconciler(
             self.store,
             self.queue,
             self.client,
-            Reporter(self.events),
+            Reporter(self.events, self.kinds),
             self.metrics,
             check_key=self._check_key,
+            writer=self.client,
         )
         self.reflectors = list(self._make_reflectors())
+        self.served = ServedKinds(self.client, self.kinds, self._follow, asked_every=_SERVED_POLL)
         self.metrics.watch(
             queue=self.queue.statistics,
             collections=self.collections,
@@ -110,6 +116,7 @@ class Controller:
             problems=self.store.problems,
             events_dropped=lambda: self.events.statistics().dropped,
         )
+        self.optional_reflectors: list[AnyReflector] = []
         self.working = False
         """The actors run: everything was read once."""
         self._stopping = asyncio.Event()
@@ -149,6 +156,10 @@ class Controller:
             start(self._poll_namespace(namespace), f"namespace {namespace}")
         while not all(s.synced or s.state == "refused" for s in self.collections()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+        start(self.served.run(), "kinds that are served")
+        await self.served.asked.wait()
+        while any(s.state in ("starting", "listing") for s in self.optional_collections()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
         start(self.reader.run(), "reader")
         await self.reader.catch_up()
         gc.set_threshold(*usual)
@@ -180,16 +191,36 @@ class Controller:
         for scope in scopes:
             yield self._config_reflector(CONFIG_MAPS, "configmap", ConfigMapObject, scope)
             yield self._config_reflector(SECRETS, "secret", SecretObject, scope)
-            for kind in WORKLOAD_KINDS.values():
-                yield Reflector(
-                    self.client,
-                    Resource(kind.group, kind.version, kind.plural, kind.kind),
-                    Workloads(self.store, kind.kind, scope),
-                    WorkloadObject,
-                    namespace=scope,
-                    label_selector=self.settings.workload_selector,
-                    on_state=self._on_state,
-                )
+            for kind in self.kinds.values():
+                if not kind.optional:
+                    yield self._workload_reflector(kind, Workloads(self.store, kind.id, scope), scope)
+
+    def _workload_reflector(self, kind: WorkloadKind, handler: Workloads, scope: str) -> AnyReflector:
+        return Reflector[Any](
+            self.client,
+            Resource(kind.group, kind.version, kind.plural, kind.kind),
+            handler,
+            object_type(kind),
+            namespace=scope,
+            label_selector=self.settings.workload_selector,
+            on_state=self._on_state,
+        )
+
+    async def _follow(self, kind: WorkloadKind) -> None:
+        """Watch a kind for as long as this is not cancelled: it is served only now, or may cease to be."""
+        handlers = [Workloads(self.store, kind.id, scope) for scope in self.settings.namespaces or ("",)]
+        scopes = self.settings.namespaces or ("",)
+        reflectors = [
+            self._workload_reflector(kind, handler, scope)
+            for handler, scope in zip(handlers, scopes, strict=True)
+        ]
+        self.optional_reflectors += reflectors
+        try:
+            await asyncio.gather(*(reflector.run() for reflector in reflectors))
+        finally:
+            self.optional_reflectors = [r for r in self.optional_reflectors if r not in reflectors]
+            for handler in handlers:
+                handler.gone()
 
     def _config_reflector(
         self, resource: Resource, kind: ConfigKind, object_type: type, scope: str
@@ -280,7 +311,11 @@ class Controller:
 
     def collections(self) -> list[Statistics]:
         """How each watch fares."""
-        return [reflector.statistics() for reflector in self.reflectors]
+        return [reflector.statistics() for reflector in self.reflectors] + self.optional_collections()
+
+    def optional_collections(self) -> list[Statistics]:
+        """The same, of kinds that not every cluster serves. reroll is ready without them."""
+        return [reflector.statistics() for reflector in self.optional_reflectors]
 
     def live_checks(self) -> list[Check]:
         """That this is answered at all says that the event loop runs."""
@@ -289,7 +324,7 @@ class Controller:
     def ready_checks(self) -> list[Check]:
         """Ready only when every store is synced, and what is followed was read."""
         checks = [Check("api-server", not self._problem, self._problem)]
-        for s in self.collections():
+        for s in (reflector.statistics() for reflector in self.reflectors):
             name = f"{s.resource}/{s.namespace}" if s.namespace else s.resource
             checks.append(Check(name, s.synced, s.problem or ("" if s.synced else "not read yet")))
         read = self.reader.caught_up

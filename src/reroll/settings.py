@@ -18,6 +18,7 @@ import yaml
 from msgspec import Meta, Struct
 
 from reroll.core.durations import parse_duration
+from reroll.core.kinds import followed_kinds
 
 
 class SettingsError(ValueError):
@@ -35,6 +36,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Label selector that workloads must match; the server applies it."""
     auto_all: bool = False
     """Follow everything each workload references, unless it says `reroll.dev/auto: "false"`."""
+    kinds: str = "deployments,statefulsets,daemonsets,cronjobs,jobs,rollouts,deploymentconfigs"
+    """Kinds of workload to follow. Argo's rollouts and OpenShift's deploymentconfigs: while they are served."""
+    custom_kinds: str = ""
+    """Further kinds: `PLURAL.VERSION.GROUP`, each with `=PATH` of its pod template if that is not spec.template."""
     settle: Annotated[float, Meta(ge=0, le=3600)] = 1.0
     """Wait this long after the last change, so that several become one rollout."""
     settle_max: Annotated[float, Meta(ge=0, le=3600)] = 10.0
@@ -90,6 +95,10 @@ def load(
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
+        raise SettingsError(f"settings: {error}") from error
+    try:
+        followed_kinds(settings.kinds, settings.custom_kinds)
+    except ValueError as error:
         raise SettingsError(f"settings: {error}") from error
     if settings.namespace_selector and settings.namespaces:
         raise SettingsError(

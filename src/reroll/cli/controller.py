@@ -17,6 +17,8 @@ def controller(
     namespace_selector: str | None = None,
     workload_selector: Annotated[str | None, Parameter(name=["--workload-selector", "-l"])] = None,
     auto_all: bool | None = None,
+    kinds: str | None = None,
+    custom_kinds: str | None = None,
     settle: str | None = None,
     settle_max: str | None = None,
     cross_namespace: bool | None = None,
@@ -51,6 +53,11 @@ def controller(
         Work on workloads whose labels match.
     auto_all
         Follow everything each workload references, unless it says `reroll.dev/auto: "false"`.
+    kinds
+        Kinds of workload to follow, such as `deployments,cronjobs`. Default: all that reroll knows.
+    custom_kinds
+        Further kinds, such as `clonesets.v1alpha1.apps.kruise.io`, each with `=PATH` of its pod template where that
+        is not spec.template.
     settle
         Wait this long after the last change, so that several become one rollout. Default 1s; 0s acts at once.
     settle_max
@@ -96,6 +103,8 @@ def controller(
         "namespace_selector": namespace_selector,
         "workload_selector": workload_selector,
         "auto_all": auto_all,
+        "kinds": kinds,
+        "custom_kinds": custom_kinds,
         "settle": settle,
         "settle_max": settle_max,
         "cross_namespace": cross_namespace,

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from reroll import __version__
 from reroll.controller import queue as work
 from reroll.core.decide import Kind
-from reroll.core.kinds import WORKLOAD_KINDS
+from reroll.core.kinds import KINDS, WORKLOAD_KINDS
 
 Step: TypeAlias = Literal["read", "decide", "act"]
 """Where the way of one change can fail so that it is asked about again."""
@@ -74,7 +74,7 @@ RESOURCES: Final = ("configmaps", "secrets", "namespaces", *(k.plural for k in W
 _PLURALS: Final = {
     "configmap": "configmaps",
     "secret": "secrets",
-    **{kind.kind: kind.plural for kind in WORKLOAD_KINDS.values()},
+    **{kind.id: kind.plural for kind in KINDS.values()},
 }
 
 
@@ -125,7 +125,9 @@ class Metrics:
             ["workload_kind"],
             registry=self.registry,
         )
-        self._rollouts = {kind: rollouts.labels(kind) for kind in WORKLOAD_KINDS}
+        self._rollouts = rollouts
+        for kind in KINDS:
+            rollouts.labels(kind)
 
         failures = Counter(
             "reroll_failures",
@@ -181,7 +183,7 @@ class Metrics:
     def rolled(self, workload_kind: str, seconds: float | None = None) -> None:
         """A rollout was started, `seconds` after the first of its changes arrived; None where no change
         was seen to arrive, for it was made while the controller was away."""
-        self._rollouts[workload_kind].inc()
+        self._rollouts.labels(workload_kind).inc()
         if seconds is not None:
             self._change_to_patch.observe(max(seconds, 0.0))
 

@@ -7,10 +7,12 @@ question after a backoff, for ever, and holds up nobody else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
@@ -18,11 +20,14 @@ from reroll.controller.ages import Ages, Lister
 from reroll.controller.metrics import Metrics
 from reroll.controller.queue import Queue, QueueClosed
 from reroll.controller.report import Reporter
-from reroll.controller.store import Entry, Store, decode_workload
-from reroll.core.decide import Decision, Kind, Situation, decide
+from reroll.controller.store import Entry, Store
+from reroll.core.decide import Decision, How, Kind, Situation, decide
+from reroll.core.kinds import JOB
+from reroll.core.observe import decode_object
 from reroll.core.records import Applied, WorkloadId
-from reroll.kube.errors import ApiError, Conflict, NotFound
-from reroll.modes import rollout
+from reroll.kube.errors import AlreadyExists, ApiError, Conflict, NotFound, TooManyRequests
+from reroll.kube.resources import Resource
+from reroll.modes import jobs, restart, rollout
 
 log = structlog.get_logger("reroll.controller")
 
@@ -30,6 +35,8 @@ _CONFLICTS = 4  # answers of 409 in a row that are asked again at once; then the
 _FOREIGN_KEY = 5.0  # seconds for which a digest key is believed not to be in force
 _TRUCE = 30.0  # seconds in which our annotation is written at most _RECORDS times, without a rollout
 _RECORDS = 5
+_LOOK_AGAIN = 1.0  # seconds after which a restart that has begun is looked after
+_JOBS = Resource(JOB.group, JOB.version, JOB.plural, JOB.kind)
 
 
 class Server(Lister, Protocol):
@@ -39,11 +46,27 @@ class Server(Lister, Protocol):
     async def patch(self, path: str, body: bytes) -> bytes: ...
 
 
+class Writer(Protocol):
+    """What rolling Jobs, CronJobs and the mode `restart` need beside that."""
+
+    async def create(self, path: str, body: bytes) -> bytes: ...
+    async def delete(self, path: str, body: bytes | None = None, *, attempts: int = 4) -> bytes: ...
+
+
+class _Pending(NamedTuple):
+    """A Job that was deleted and is to be created again."""
+
+    entry: Entry
+    decision: Decision
+    body: bytes
+
+
 class Reconciler:
     """Takes workloads from the queue and brings each to rest.
 
     `check_key` asks the server for the digest key in force. Where it is another one, the store has been told
-    when this returns (True), and Secrets are being read again.
+    when this returns (True), and Secrets are being read again. `writer` is not needed where there are no Jobs, no
+    CronJobs and no pods to evict.
     """
 
     def __init__(
@@ -56,10 +79,13 @@ class Reconciler:
         *,
         check_key: Callable[[], Awaitable[bool]],
         now: Callable[[], float] = time.time,
+        writer: Writer | None = None,
     ) -> None:
         self._store = store
         self._queue = queue
         self._client = client
+        self._writer = writer
+        self._pending: dict[WorkloadId, _Pending] = {}
         self._reporter = reporter
         self._metrics = metrics
         self._ages = Ages(client)
@@ -101,10 +127,14 @@ class Reconciler:
             key_id=self._store.key.id,
             now=self._now(),
             pending_since=self._pending_since.get(entry.record.id),
+            kind=self._store.kinds[entry.record.id.kind],
         )
 
     async def reconcile(self, workload: WorkloadId) -> None:
         """Ask and act until the workload is at rest or has to wait. Raises ApiError."""
+        if workload in self._pending:
+            await self._create_pending(workload)
+            return
         for _ in range(_CONFLICTS):
             entry = self._store.workload(workload)
             if entry is None:
@@ -118,7 +148,7 @@ class Reconciler:
                 self._wait(workload, decision)
                 return
             if decision.applied is None:
-                self._rest(workload)
+                await self._go_on(workload)
                 return
             if await self._other_key(entry, decision.applied):
                 return
@@ -135,7 +165,7 @@ class Reconciler:
             except NotFound:
                 self._forget(workload)
                 return
-            self._rest(workload)
+            await self._go_on(workload)
             return
         self._queue.retry(workload)
 
@@ -154,21 +184,130 @@ class Reconciler:
         """One patch. What the server answers with is taken in at once, ahead of the watch."""
         record = entry.record
         workload = record.id
+        kind = self._store.kinds[workload.kind]
+        how = decision.how if decision.kind is Kind.ROLL else How.TEMPLATE
+        if how is How.AGAIN:
+            await self._delete_and_create(entry, decision)
+            return
+        if how is How.INSTANTIATE:
+            await self._instantiate(entry, decision)
         if decision.kind is Kind.ADOPT and decision.applied is not None:
             self._store.adopted(workload, decision.applied)
+        if how is How.EVICT:
+            pods = await restart.pods_of(self._client, workload, kind)
+            body = restart.begin(record, decision, restart.to_go(pods, decision))
+        elif how is How.RESTART_AT:
+            body = restart.tell(record, decision, kind, self._now())
+        else:
+            body = rollout.merge_patch(record, decision, kind)
         earlier = self._unanswered.get(workload)
         self._store.writing(workload, decision.mark, decision.applied)
         self._unanswered[workload] = decision
-        body = rollout.merge_patch(record, decision)
         try:
-            answer = await self._client.patch(rollout.path(workload), body)
+            answer = await self._client.patch(self._path(workload), body)
         except ApiError as error:
             if 400 <= error.status < 500:
                 # This one was surely not done. One before it, whose answer was lost, may have been.
                 self._restore_unanswered(workload, earlier)
             raise
-        self._store.put_workload(decode_workload(answer), workload.kind, live=True)
+        self._take_in(workload, answer)
         self._finished(workload, decision)
+
+    def _path(self, workload: WorkloadId) -> str:
+        return rollout.path(workload, self._store.kinds)
+
+    def _take_in(self, workload: WorkloadId, answer: bytes) -> None:
+        obj = decode_object(self._store.kinds[workload.kind], answer)
+        self._store.put_workload(obj, workload.kind, live=True)
+
+    # --- Jobs ----------------------------------------------------------------------------------------
+
+    async def _read_for(self, entry: Entry) -> dict[str, Any]:
+        """The whole object, as it was decided on. Raises ApiError; Conflict where it is another one by now."""
+        found: dict[str, Any] = msgspec.json.decode(await self._client.get(self._path(entry.record.id)))
+        if found["metadata"]["resourceVersion"] != entry.record.resource_version:
+            raise Conflict("it has changed since it was decided on", status=409)
+        return found
+
+    async def _instantiate(self, entry: Entry, decision: Decision) -> None:
+        """Start a Job from a CronJob. One that is there already was started by a try whose answer, or whose
+        record, was lost."""
+        body = jobs.from_cron_job(await self._read_for(entry), decision)
+        with contextlib.suppress(AlreadyExists):
+            await self._write_by().create(_JOBS.path(entry.record.id.namespace), body)
+
+    async def _delete_and_create(self, entry: Entry, decision: Decision) -> None:
+        """What the new Job is made of is known before the old one goes, and kept until the new one is there."""
+        workload = entry.record.id
+        body = jobs.again(await self._read_for(entry), decision)
+        await self._write_by().delete(self._path(workload), jobs.deletion(entry.record), attempts=1)
+        self._pending[workload] = _Pending(entry, decision, body)
+        await self._create_pending(workload)
+
+    async def _create_pending(self, workload: WorkloadId) -> None:
+        """Create the Job whose predecessor was deleted; again and again, until it is there. Raises ApiError."""
+        entry, decision, body = self._pending[workload]
+        try:
+            answer = await self._write_by().create(_JOBS.path(workload.namespace), body)
+        except AlreadyExists:
+            answer = await self._client.get(self._path(workload))
+            if decode_object(JOB, answer).metadata.uid == entry.record.uid:
+                self._queue.retry(workload)  # the old one is still going: a finalizer holds it
+                return
+        except NotFound:
+            # Its namespace is gone.
+            del self._pending[workload]
+            self._forget(workload)
+            return
+        del self._pending[workload]
+        self._take_in(workload, answer)
+        self._finished(workload, decision)
+        self._rest(workload)
+
+    # --- the mode `restart` --------------------------------------------------------------------------
+
+    async def _go_on(self, workload: WorkloadId) -> None:
+        """The record is right. If pods are still to be evicted, go on with that; else the workload is at rest."""
+        entry = self._store.workload(workload)
+        if entry is None or not entry.record.restarting:
+            self._rest(workload)
+            return
+        self._pending_since.pop(workload, None)
+        kind = self._store.kinds[workload.kind]
+        pods = await restart.pods_of(self._client, workload, kind)
+        step = restart.next_step(entry.record, pods)
+        if not step.left or not entry.policy.enabled or entry.policy.mode != "restart":
+            try:
+                self._take_in(
+                    workload, await self._client.patch(self._path(workload), restart.end(entry.record))
+                )
+            except (Conflict, NotFound):
+                await self._refresh(workload)
+                self._ask_in(workload, 0.0)
+                return
+            self._reporter.restarted(entry)
+            self._rest(workload)
+            return
+        for pod in step.evict:
+            try:
+                await restart.evict(self._write_by(), workload.namespace, pod)
+            except TooManyRequests as error:
+                self._reporter.held(
+                    entry, f"pod {pod.name} can't be evicted yet, and is tried again: {error.message}"
+                )
+                self._queue.retry(workload, at_least=error.retry_after or 0.0)
+                return
+        if step.wait_for:
+            self._reporter.waits(entry, step.wait_for)
+        else:
+            self._reporter.held(entry, "")
+        self._queue.forget(workload)
+        self._ask_in(workload, _LOOK_AGAIN)
+
+    def _write_by(self) -> Writer:
+        if self._writer is None:
+            raise RuntimeError("this reconciler was made without a writer")
+        return self._writer
 
     def _finished(self, workload: WorkloadId, decision: Decision) -> None:
         """A decision was written: note it, once."""
@@ -210,11 +349,11 @@ class Reconciler:
     async def _refresh(self, workload: WorkloadId) -> None:
         """Read a workload that was changed in between. Raises ApiError."""
         try:
-            answer = await self._client.get(rollout.path(workload))
+            answer = await self._client.get(self._path(workload))
         except NotFound:
             self._store.drop_workload(workload)
             return
-        self._store.put_workload(decode_workload(answer), workload.kind, live=True)
+        self._take_in(workload, answer)
 
     async def _other_key(self, entry: Entry, writing: Applied) -> bool:
         """Before Secrets are recorded anew because the key differs: is ours still the one in force?

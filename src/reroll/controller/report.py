@@ -5,14 +5,14 @@ No value of a Secret can get here: decisions hold names, keys and digests only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from reroll.controller.store import Entry
 from reroll.core.compare import ConfigChange
 from reroll.core.decide import Decision, Kind
-from reroll.core.kinds import WORKLOAD_KINDS
+from reroll.core.kinds import KINDS, WorkloadKind
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import ApiError
 from reroll.kube.events import EventRecorder, ObjectReference
@@ -23,10 +23,15 @@ _SHOWN = 5  # objects named one by one; an Event's note holds 1 kB
 
 
 class Reporter:
-    """Says what was decided and done. Never blocks: Events are sent in the background."""
+    """Says what was decided and done. Never blocks: Events are sent in the background.
 
-    def __init__(self, events: EventRecorder) -> None:
+    `kinds`: those that are followed, by `WorkloadKind.id`.
+    """
+
+    def __init__(self, events: EventRecorder, kinds: Mapping[str, WorkloadKind] = KINDS) -> None:
         self._events = events
+        self._kinds = kinds
+        self._held: dict[WorkloadId, str] = {}
         self._warned: dict[WorkloadId, tuple[str, ...]] = {}
         self._problems: dict[WorkloadId, tuple[str, ...]] = {}
         self._failing: set[WorkloadId] = set()
@@ -64,8 +69,30 @@ class Reporter:
         note = "; ".join([describe(decision.changes, home), *decision.notes])
         log.info("rolled", workload=str(workload), reason=note)
         self._events.record(
-            reference(entry), type="Normal", reason="Rolled", action="Roll", note=f"rolled: {note}"
+            reference(entry, self._kinds),
+            type="Normal",
+            reason="Rolled",
+            action="Roll",
+            note=f"rolled: {note}",
         )
+
+    def held(self, entry: Entry, why: str) -> None:
+        """Told when pods can't be evicted yet, and with "" when they could. Says so once."""
+        workload = entry.record.id
+        if why == self._held.get(workload, ""):
+            return
+        self._held[workload] = why
+        if why:
+            self._warn(entry, "Held", "Evict", why)
+
+    def waits(self, entry: Entry, why: str) -> None:
+        """Told when the next pod waits for another one, which is as it should be: no Event for it."""
+        log.debug("the restart waits", workload=str(entry.record.id), reason=why)
+
+    def restarted(self, entry: Entry) -> None:
+        """Told when the last pod that had to go is gone."""
+        self._held.pop(entry.record.id, None)
+        log.info("restarted", workload=str(entry.record.id), reason="all pods that ran before are gone")
 
     def failed(self, entry: Entry | None, workload: WorkloadId, error: ApiError, delay: float) -> None:
         """Told when acting failed; it is tried again in `delay` seconds."""
@@ -85,18 +112,22 @@ class Reporter:
         self._warned.pop(workload, None)
         self._problems.pop(workload, None)
         self._failing.discard(workload)
+        self._held.pop(workload, None)
 
     def _warn(self, entry: Entry, reason: str, action: str, note: str) -> None:
         log.warning(reason, workload=str(entry.record.id), detail=note)
-        self._events.record(reference(entry), type="Warning", reason=reason, action=action, note=note)
+        self._events.record(
+            reference(entry, self._kinds), type="Warning", reason=reason, action=action, note=note
+        )
 
 
-def reference(entry: Entry) -> ObjectReference:
+def reference(entry: Entry, kinds: Mapping[str, WorkloadKind] = KINDS) -> ObjectReference:
     """A workload as Events refer to it."""
     record = entry.record
+    kind = kinds[record.id.kind]
     return ObjectReference(
-        api_version=WORKLOAD_KINDS[record.id.kind].api_version,
-        kind=record.id.kind,
+        api_version=kind.api_version,
+        kind=kind.kind,
         namespace=record.id.namespace,
         name=record.id.name,
         uid=record.uid,

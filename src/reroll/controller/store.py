@@ -23,13 +23,16 @@ from reroll.controller.past import Past
 from reroll.core.compare import current
 from reroll.core.consumption import consumption, patterns
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests
+from reroll.core.kinds import KINDS, WorkloadKind
 from reroll.core.observe import (
     ConfigMapObject,
     NamespaceObject,
+    OtherObject,
     SecretObject,
     WorkloadObject,
     config_record,
     version_number,
+    workload_object,
     workload_record,
 )
 from reroll.core.order import is_later
@@ -85,7 +88,8 @@ class Store:
     """The caches and indexes. All methods are called from the event loop, and none blocks.
 
     `want` is called for each object whose content is to be read. `content` makes its digests; objects that
-    carry theirs in place of values (`insight.simulation`) have another.
+    carry theirs in place of values (`insight.simulation`) have another. `kinds`: the kinds of workload, by
+    `WorkloadKind.id`.
     """
 
     def __init__(
@@ -100,8 +104,10 @@ class Store:
         in_scope: Callable[[str, Mapping[str, str]], bool] = lambda namespace, labels: True,
         now: Callable[[], float] = time.time,
         content: Digester = content,
+        kinds: Mapping[str, WorkloadKind] = KINDS,
     ) -> None:
         self.key = key
+        self.kinds = kinds
         self.ask = ask
         self.want = want
         self._defaults = defaults
@@ -533,8 +539,14 @@ class Workloads:
     def __init__(self, store: Store, kind: str, namespace: str = "") -> None:
         self._store, self._kind, self._namespace = store, kind, namespace
 
-    def upsert(self, obj: WorkloadObject, *, live: bool) -> None:
-        self._store.put_workload(obj, self._kind, live=live)
+    def upsert(self, obj: WorkloadObject | OtherObject, *, live: bool) -> None:
+        found = workload_object(self._store.kinds[self._kind], obj)
+        self._store.put_workload(found, self._kind, live=live)
+
+    def gone(self) -> None:
+        """The kind is no longer served: none of it is left."""
+        for namespace, name in list(self.known()):
+            self._store.drop_workload(WorkloadId(self._kind, namespace, name))
 
     def delete(self, namespace: str, name: str, *, live: bool) -> None:
         self._store.drop_workload(WorkloadId(self._kind, namespace, name))

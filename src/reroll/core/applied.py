@@ -16,6 +16,9 @@ from reroll.core.records import Applied, AppliedKeys, ConfigRecord
 PREFIX: Final = "reroll.dev/"
 APPLIED: Final = "reroll.dev/applied"
 CONFIG: Final = "reroll.dev/config"
+RESTARTING: Final = "reroll.dev/restarting"
+"""On the workload's metadata, in the mode `restart`: the pods that are still to be evicted, each by the
+beginning of its uid. It is there from the decision until the last of them is gone."""
 
 KEYS_KEPT: Final = 24
 """Up to this many keys of an object are recorded one by one, so that `explain` and Events can name the keys

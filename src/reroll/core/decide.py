@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from reroll.core import digests
 from reroll.core.applied import total
 from reroll.core.compare import Comparison, ConfigChange, compare, current, followed
+from reroll.core.kinds import CRON_JOB, DEPLOYMENT, JOB, WorkloadKind
 from reroll.core.order import is_later
 from reroll.core.policy import Policy
 from reroll.core.records import (
@@ -69,8 +70,24 @@ class Situation(Struct, frozen=True):
     """Seconds since the epoch, on this process's clock."""
     pending_since: float | None = None
     """When the first change that was not yet acted on arrived; None: nothing is pending."""
+    kind: WorkloadKind = DEPLOYMENT
     pods: PodAges | None = None
     """None: not asked. See `Decision.ask_pods`."""
+
+
+class How(Enum):
+    """By which means a stale workload is rolled."""
+
+    TEMPLATE = "template"
+    """The mark on its pod template is changed."""
+    EVICT = "evict"
+    """Its pods are evicted, and its template is left as it is (mode `restart`)."""
+    RESTART_AT = "restart at"
+    """Its own controller is told to restart its pods (mode `restart` of a kind that has a field for it)."""
+    AGAIN = "again"
+    """It is deleted and created again (Job)."""
+    INSTANTIATE = "instantiate"
+    """A Job is started from it (CronJob)."""
 
 
 class Decision(Struct, frozen=True):
@@ -84,6 +101,8 @@ class Decision(Struct, frozen=True):
     """To be written (Adopt, Roll, Record)."""
     mark: str | None = None
     """To be written on the pod template (Roll)."""
+    how: How = How.TEMPLATE
+    """By which means (Roll)."""
     until: float | None = None
     """When to ask again (Wait), in seconds since the epoch; None: when something changes."""
     notes: tuple[str, ...] = ()
@@ -103,6 +122,10 @@ def decide(s: Situation) -> Decision:
         return Decision(Kind.REFUSE, policy.refused, warning=True)
     if not policy.enabled:
         return Decision(Kind.SKIP, "nothing asks reroll to follow its configuration")
+
+    apart = _left_alone(w, policy)
+    if apart:
+        return Decision(Kind.SKIP, apart)
 
     home = w.id.namespace
     before = w.started_with or w.applied
@@ -134,6 +157,9 @@ def decide(s: Situation) -> Decision:
     rolled = _rolled_since(w, stale)
     if rolled:
         return replace(record, reason=f"{changes}; {rolled}")
+    how = _how(s)
+    if how is How.INSTANTIATE and w.suspended:
+        return replace(record, reason=f"{changes}; it is suspended, and its next Job reads the new content")
     if s.pods is not None and s.pods.count:
         oldest = s.pods.oldest
         if all(0 < change.change.stamp < oldest for change in stale):
@@ -154,19 +180,51 @@ def decide(s: Situation) -> Decision:
             warning=True,
         )
 
-    if w.paused:
+    if w.paused and how is How.TEMPLATE:
         notes += ("it is paused: its pods follow when it is resumed",)
-    if w.on_delete:
+    if w.on_delete and how is How.TEMPLATE:
         notes += ("its update strategy is OnDelete: each pod follows when it is deleted",)
     return Decision(
         Kind.ROLL,
         changes,
         changes=stale,
         applied=after,
-        mark=next_mark(after, w.mark),
-        notes=notes,
+        mark=next_mark(after, w.mark) if how in (How.TEMPLATE, How.AGAIN) else None,
+        how=how,
+        notes=notes + _SAYS.get(how, ()),
         ask_pods=s.pods is None and not all(change.change.live for change in stale),
     )
+
+
+_SAYS: Mapping[How, tuple[str, ...]] = {
+    How.EVICT: ("its pods are evicted, its pod template stays as it is",),
+    How.RESTART_AT: ("its own controller restarts its pods, its pod template stays as it is",),
+    How.AGAIN: ("it is deleted and created again",),
+    How.INSTANTIATE: ("a Job is started from it",),
+}
+
+
+def _how(s: Situation) -> How:
+    """What makes the pods of this kind, under this policy, read the new content."""
+    kind = s.kind
+    if kind is JOB:
+        return How.AGAIN
+    if kind is CRON_JOB:
+        return How.INSTANTIATE if s.policy.instantiate else How.TEMPLATE
+    if s.policy.mode == "restart":
+        return How.RESTART_AT if kind.restart_at else How.EVICT
+    return How.TEMPLATE
+
+
+def _left_alone(w: WorkloadRecord, policy: Policy) -> str:
+    """Why this Job is not followed; "" for all else."""
+    if w.id.kind != JOB.id:
+        return ""
+    if w.owned:
+        return "it belongs to another object (such as a CronJob), which makes the next one"
+    if w.finished and not policy.finished_jobs:
+        return "it is finished, and what has run is not run again"
+    return ""
 
 
 def _is_coming(state: ConfigState) -> bool:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from reroll.core import applied as marks
+from reroll.core.kinds import JOB, WORKLOAD_KINDS, WorkloadKind
 from reroll.core.records import Applied, Change, ConfigRecord, WorkloadId, WorkloadRecord
 from reroll.core.references import references
 from reroll.core.template import PodTemplate, template_hash
@@ -27,6 +29,14 @@ class ManagedFields(Struct, gc=False, rename="camel"):
     time: str = ""
     subresource: str = ""
     fields_v1: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="fieldsV1")
+
+
+class Owner(Struct, gc=False):
+    """One entry of metadata.ownerReferences."""
+
+    kind: str = ""
+    name: str = ""
+    controller: bool | None = None
 
 
 class ObjectMeta(Struct, gc=False, rename="camel"):
@@ -42,6 +52,7 @@ class ObjectMeta(Struct, gc=False, rename="camel"):
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     managed_fields: list[ManagedFields] | None = None
+    owner_references: list[Owner] | None = None
 
 
 class ConfigMapObject(Struct, gc=False, rename="camel"):
@@ -68,13 +79,89 @@ class WorkloadSpec(Struct, gc=False, rename="camel"):
     replicas: int | None = None
     paused: bool = False
     update_strategy: UpdateStrategy | None = None
+    suspend: bool | None = None
 
 
 class WorkloadObject(Struct, gc=False):
-    """A Deployment, StatefulSet or DaemonSet. The template stays undecoded until it is known to differ."""
+    """A Deployment, StatefulSet or DaemonSet, or another kind put into this form (`workload_object`). The template
+    stays undecoded until it is known to differ."""
 
     metadata: ObjectMeta
     spec: WorkloadSpec
+    finished: bool = False
+
+
+class _Condition(Struct, gc=False):
+    type: str = ""
+    status: str = ""
+
+
+class _Status(Struct, gc=False):
+    conditions: list[_Condition] | None = None
+
+
+class OtherObject(Struct, gc=False):
+    """A workload of a kind with a form of its own, as it is read; `workload_object` makes more of it."""
+
+    metadata: ObjectMeta
+    spec: dict[str, msgspec.Raw] = {}
+    status: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_status = msgspec.json.Decoder(_Status).decode
+_decode_other = msgspec.json.Decoder(OtherObject).decode
+_decode_plain = msgspec.json.Decoder(WorkloadObject).decode
+
+
+def object_type(kind: WorkloadKind) -> type[WorkloadObject] | type[OtherObject]:
+    """What objects of this kind are decoded into."""
+    return WorkloadObject if kind.id in WORKLOAD_KINDS else OtherObject
+
+
+def decode_object(kind: WorkloadKind, body: bytes) -> WorkloadObject:
+    """An object of this kind out of its JSON. Raises msgspec.DecodeError."""
+    if kind.id in WORKLOAD_KINDS:
+        return _decode_plain(body)
+    return workload_object(kind, _decode_other(body))
+
+
+def workload_object(kind: WorkloadKind, obj: WorkloadObject | OtherObject) -> WorkloadObject:
+    """An object of any kind in the form of the kinds in apps/v1.
+
+    Fields that a custom kind has of the same names, and with another meaning, count as absent. Raises
+    msgspec.DecodeError where something stands in the way of the path to the pod template.
+    """
+    if isinstance(obj, WorkloadObject):
+        return obj
+    fields = obj.spec
+    for name in kind.template[1:-1]:
+        fields = _decode_fields(fields.get(name, b"{}"))
+    template = fields.get(kind.template[-1], msgspec.Raw(b"{}"))
+    spec = WorkloadSpec(
+        template=template if bytes(template) != b"null" else msgspec.Raw(b"{}"),
+        replicas=_field(obj.spec, "replicas", int | None),
+        paused=_field(obj.spec, "paused", bool) or False,
+        update_strategy=_field(obj.spec, "updateStrategy", UpdateStrategy | None),
+        suspend=_field(obj.spec, "suspend", bool | None),
+    )
+    return WorkloadObject(obj.metadata, spec, kind is JOB and _finished(obj.status))
+
+
+def _field(spec: Mapping[str, msgspec.Raw], name: str, form: Any) -> Any:
+    raw = spec.get(name)
+    if raw is None:
+        return None
+    try:
+        return msgspec.json.decode(raw, type=form)
+    except msgspec.ValidationError:
+        return None
+
+
+def _finished(status: msgspec.Raw) -> bool:
+    """Complete and Failed are the two conditions that end a Job (KEP-3998 has others come before them)."""
+    conditions = _decode_status(status).conditions or ()
+    return any(c.type in ("Complete", "Failed") and c.status == "True" for c in conditions)
 
 
 _decode_template = msgspec.json.Decoder(PodTemplate).decode
@@ -224,10 +311,15 @@ def workload_record(
         applied_problem=problem,
         template_change=change,
         started_with=started,
-        replicas=obj.spec.replicas,
+        # A Job that is suspended has no pods, and reads the new content when it is resumed.
+        replicas=0 if kind == JOB.id and obj.spec.suspend else obj.spec.replicas,
         paused=obj.spec.paused,
         on_delete=strategy is not None and strategy.type == "OnDelete",
         deleting=meta.deletion_timestamp is not None,
+        suspended=bool(obj.spec.suspend),
+        finished=obj.finished,
+        owned=any(owner.controller for owner in meta.owner_references or ()),
+        restarting=tuple((meta.annotations or {}).get(marks.RESTARTING, "").split()),
     )
 
 

@@ -31,7 +31,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct, field
 
-from reroll.core.applied import APPLIED, CONFIG, PREFIX
+from reroll.core.applied import APPLIED, CONFIG, PREFIX, RESTARTING
 from reroll.core.durations import format_duration, parse_duration
 from reroll.core.records import ConfigKind
 from reroll.core.selector import KINDS, Selector, parse_items
@@ -49,10 +49,10 @@ SETTINGS: Final = (AUTO, FOLLOW, IGNORE, SEARCH, MODE, SETTLE)
 """What a workload or a namespace can set."""
 ON_CONFIG: Final = (MATCH, SHARE_WITH)
 """What only a ConfigMap or Secret can set; `ignore` is for both."""
-MARKS: Final = (APPLIED, CONFIG)
+MARKS: Final = (APPLIED, CONFIG, RESTARTING)
 """What reroll writes itself: never policy."""
 
-MODES: Final = ("rollout",)
+MODES: Final = ("rollout", "restart")
 DEFAULT_MODE: Final = "rollout"
 SETTLE_LIMIT: Final = 3600.0
 
@@ -105,6 +105,10 @@ class PolicyDefaults(Struct, frozen=True, gc=False):
     """Seconds after the first change at which it is acted on however many follow."""
     allow_cross_namespace: bool = False
     """Whether `follow` may name objects of other namespaces; their owners must agree too (`share-with`)."""
+    instantiate: bool = False
+    """A stale CronJob starts a Job at once; otherwise only its template is changed, for the next one."""
+    finished_jobs: bool = False
+    """A stale Job is created again although it is finished."""
 
 
 class Policy(Struct, frozen=True, gc=False):
@@ -124,6 +128,8 @@ class Policy(Struct, frozen=True, gc=False):
     settle: float = 1.0
     settle_max: float = 10.0
     cross_namespace: bool = False
+    instantiate: bool = False
+    finished_jobs: bool = False
     origins: dict[str, str] = field(default_factory=dict)
     """Setting (a field of this record) -> where it comes from, for people; every setting is there."""
     problems: tuple[Problem, ...] = ()
@@ -334,6 +340,8 @@ def resolve(layers: Sequence[Layer], defaults: PolicyDefaults, *, home: str = ""
         settle=chosen,
         settle_max=max(defaults.settle_max, chosen),
         cross_namespace=defaults.allow_cross_namespace,
+        instantiate=defaults.instantiate,
+        finished_jobs=defaults.finished_jobs,
         origins=origins,
         problems=tuple(problems),
         refused="; ".join(refused),

@@ -53,7 +53,7 @@ class ConfigId(NamedTuple):
 
 
 class WorkloadId(NamedTuple):
-    """Which workload. `kind` is a key of `reroll.core.kinds.WORKLOAD_KINDS`, such as ``Deployment``."""
+    """Which workload. `kind` is a `WorkloadKind.id` of `reroll.core.kinds`, such as ``Deployment``."""
 
     kind: str
     namespace: str
@@ -184,6 +184,14 @@ class WorkloadRecord(Struct, frozen=True, gc=False):
     on_delete: bool = False
     """updateStrategy OnDelete: pods follow only when somebody deletes them."""
     deleting: bool = False
+    suspended: bool = False
+    """spec.suspend of a CronJob: it is to start nothing."""
+    finished: bool = False
+    """A Job that is complete or has failed: it has no pods that run."""
+    owned: bool = False
+    """Another object controls it (the Job of a CronJob)."""
+    restarting: tuple[str, ...] = ()
+    """The beginnings of the uids of those pods that are still to be evicted (mode `restart`)."""
 
 
 class Consumed(Struct, frozen=True, gc=False):

@@ -7,37 +7,52 @@ on: if anything was written in between, the server answers 409, and the question
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import msgspec
 
 from reroll.core.applied import APPLIED, CONFIG, encode
 from reroll.core.decide import Decision
-from reroll.core.kinds import WORKLOAD_KINDS
+from reroll.core.kinds import DEPLOYMENT, KINDS, WorkloadKind
 from reroll.core.records import WorkloadId, WorkloadRecord
 from reroll.kube.resources import Resource
 
 
-def resource(workload: WorkloadId) -> Resource:
-    """Where a workload's kind lives in the API."""
-    kind = WORKLOAD_KINDS[workload.kind]
+def resource(workload: WorkloadId, kinds: Mapping[str, WorkloadKind] = KINDS) -> Resource:
+    """Where a workload's kind lives in the API. `kinds`: those that are followed, by `WorkloadKind.id`."""
+    kind = kinds[workload.kind]
     return Resource(kind.group, kind.version, kind.plural, kind.kind)
 
 
-def path(workload: WorkloadId) -> str:
+def path(workload: WorkloadId, kinds: Mapping[str, WorkloadKind] = KINDS) -> str:
     """The URL path of one workload."""
-    return resource(workload).path(workload.namespace, workload.name)
+    return resource(workload, kinds).path(workload.namespace, workload.name)
 
 
-def merge_patch(record: WorkloadRecord, decision: Decision) -> bytes:
+def merge_patch(record: WorkloadRecord, decision: Decision, kind: WorkloadKind = DEPLOYMENT) -> bytes:
     """The patch for a decision: the record alone (Adopt, Record), or the record and the mark (Roll)."""
     if decision.applied is None:
         raise ValueError(f"a decision to {decision.kind.value} has nothing to write")
-    body: dict[str, object] = {
+    body = on_top(record, {APPLIED: encode(decision.applied)})
+    if decision.mark is not None:
+        place(body, (*kind.template, "metadata", "annotations"), {CONFIG: decision.mark})
+    return msgspec.json.encode(body)
+
+
+def on_top(record: WorkloadRecord, annotations: Mapping[str, str | None]) -> dict[str, Any]:
+    """A merge patch of a workload's own annotations, for the object that was decided on and no later one."""
+    return {
         "metadata": {
             "resourceVersion": record.resource_version,
             "uid": record.uid,
-            "annotations": {APPLIED: encode(decision.applied)},
+            "annotations": dict(annotations),
         }
     }
-    if decision.mark is not None:
-        body["spec"] = {"template": {"metadata": {"annotations": {CONFIG: decision.mark}}}}
-    return msgspec.json.encode(body)
+
+
+def place(body: dict[str, Any], at: Sequence[str], value: object) -> None:
+    """Put a value into a patch at this path of fields."""
+    for name in at[:-1]:
+        body = body.setdefault(name, {})
+    body[at[-1]] = value

@@ -1,0 +1,206 @@
+"""The mode `restart`: have the pods replaced, and leave the pod template as it is.
+
+What is to go is written down first: one patch puts the record and the pods that run now on the workload's own
+metadata (`reroll.dev/restarting`). So a controller that comes back in the middle goes on with the rest, and no pod
+that was started since is touched. Pods go by eviction (policy/v1), which their PodDisruptionBudgets can delay,
+and besides that one after another: the next one goes when all others of the workload are ready. Pods that are
+not ready serve nobody and don't wait for each other.
+
+A kind whose own controller restarts pods (Argo Rollout, spec.restartAt) is told to do so, in the same one patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from reroll.core.applied import APPLIED, RESTARTING, encode
+from reroll.core.decide import Decision
+from reroll.core.kinds import DEPLOYMENT, ROLLOUT, WorkloadKind
+from reroll.core.observe import Owner, epoch
+from reroll.core.records import WorkloadId, WorkloadRecord
+from reroll.kube.errors import Conflict, Gone, NotFound
+from reroll.kube.resources import PODS
+from reroll.modes.rollout import on_top, place
+
+_UID = 8  # characters of a uid that tell pods of one workload apart; a thousand pods take 9 kB
+_HASH_LABELS = {DEPLOYMENT.id: "pod-template-hash", ROLLOUT.id: "rollouts-pod-template-hash"}
+
+
+class _Meta(Struct, gc=False, rename="camel"):
+    name: str = ""
+    uid: str = ""
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] | None = None
+    owner_references: list[Owner] | None = None
+
+
+class _Condition(Struct, gc=False):
+    type: str = ""
+    status: str = ""
+
+
+class _Status(Struct, gc=False):
+    phase: str = ""
+    conditions: list[_Condition] | None = None
+
+
+class _Pod(Struct, gc=False):
+    metadata: _Meta
+    status: _Status = msgspec.field(default_factory=_Status)
+
+
+class _ListMeta(Struct, gc=False):
+    continue_: str | None = msgspec.field(default=None, name="continue")
+
+
+class _Pods(Struct, gc=False):
+    metadata: _ListMeta
+    items: list[_Pod] | None = None
+
+
+_decode = msgspec.json.Decoder(_Pods).decode
+
+
+class Pod(Struct, frozen=True, gc=False):
+    """One pod of a workload, as far as it matters here."""
+
+    name: str
+    uid: str
+    created: float
+    """Seconds since the epoch, whole."""
+    ready: bool
+    going: bool
+    """It is being deleted."""
+
+    @property
+    def short(self) -> str:
+        """What is written down of it."""
+        return self.uid[:_UID]
+
+
+class Next(Struct, frozen=True):
+    """What is to be done for a restart that has begun."""
+
+    evict: tuple[Pod, ...] = ()
+    wait_for: str = ""
+    """Why none goes just now; "": it goes on."""
+    left: int = 0
+    """Pods that are still to go, those that are being deleted among them. 0: the restart is done."""
+
+
+class Lister(Protocol):
+    """What is asked of the server."""
+
+    async def list_page(self, path: str, *, accept: str | None = None) -> bytes: ...
+
+
+class Creator(Protocol):
+    async def create(self, path: str, body: bytes) -> bytes: ...
+
+
+async def pods_of(client: Lister, workload: WorkloadId, kind: WorkloadKind) -> tuple[Pod, ...]:
+    """The pods that a workload controls, and that have not come to their end. Raises ApiError."""
+    found: list[Pod] = []
+    token: str | None = None
+    while True:
+        path = PODS.path(workload.namespace, limit=500, **{"continue": token})
+        try:
+            page = _decode(await client.list_page(path))
+        except Gone:
+            found, token = [], None
+            continue
+        for pod in page.items or ():
+            meta, status = pod.metadata, pod.status
+            if status.phase in ("Succeeded", "Failed") or not _controls(workload, kind, meta):
+                continue
+            ready = any(c.type == "Ready" and c.status == "True" for c in status.conditions or ())
+            going = meta.deletion_timestamp is not None
+            found.append(Pod(meta.name, meta.uid, epoch(meta.creation_timestamp), ready, going))
+        token = page.metadata.continue_
+        if not token:
+            return tuple(found)
+
+
+def _controls(workload: WorkloadId, kind: WorkloadKind, meta: _Meta) -> bool:
+    """A ReplicaSet is named after its Deployment or Rollout with a hash appended, so none has to be read."""
+    suffix = (meta.labels or {}).get(_HASH_LABELS.get(kind.id, ""), "")
+    for owner in meta.owner_references or ():
+        if owner.controller:
+            if suffix and owner.kind == "ReplicaSet":
+                return owner.name == f"{workload.name}-{suffix}"
+            return (owner.kind, owner.name) == (kind.kind, workload.name)
+    return False
+
+
+def to_go(pods: Sequence[Pod], decision: Decision) -> tuple[Pod, ...]:
+    """Which pods run older configuration: all but those that were surely created after the last of the changes."""
+    stamps = [change.change.stamp for change in decision.changes]
+    after = max(stamps) if stamps and all(stamps) else float("inf")
+    return tuple(pod for pod in pods if not pod.going and pod.created <= after)
+
+
+def begin(record: WorkloadRecord, decision: Decision, pods: Sequence[Pod]) -> bytes:
+    """The patch that writes down the decision, and the pods that are to go."""
+    if decision.applied is None:
+        raise ValueError("a restart is begun with a record of what it is for")
+    going = " ".join(sorted(pod.short for pod in pods)) or None
+    return msgspec.json.encode(on_top(record, {APPLIED: encode(decision.applied), RESTARTING: going}))
+
+
+def tell(record: WorkloadRecord, decision: Decision, kind: WorkloadKind, now: float) -> bytes:
+    """The patch that has a kind's own controller restart its pods: `now` in seconds since the epoch."""
+    if decision.applied is None:
+        raise ValueError("a restart is begun with a record of what it is for")
+    body = on_top(record, {APPLIED: encode(decision.applied)})
+    place(body, kind.restart_at, datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    return msgspec.json.encode(body)
+
+
+def end(record: WorkloadRecord) -> bytes:
+    """The patch that says that the last pod is gone."""
+    return msgspec.json.encode(on_top(record, {RESTARTING: None}))
+
+
+def next_step(record: WorkloadRecord, pods: Sequence[Pod]) -> Next:
+    """Who goes next, by what is written down and what runs now. Pure."""
+    written = frozenset(record.restarting)
+    old = [pod for pod in pods if pod.short in written]
+    new = [pod for pod in pods if pod.short not in written and not pod.going]
+    staying = [pod for pod in old if not pod.going]
+    if not staying:
+        return Next(left=len(old))
+    unready = tuple(pod for pod in staying if not pod.ready)
+    if unready:
+        return Next(evict=unready, left=len(old))
+    leaving = [pod.name for pod in pods if pod.going]
+    if leaving:
+        return Next(wait_for=f"pod {leaving[0]} is still terminating", left=len(old))
+    starting = [pod.name for pod in new if not pod.ready]
+    if starting:
+        return Next(wait_for=f"pod {starting[0]}, which was started anew, is not ready", left=len(old))
+    if record.replicas is not None and len(staying) + len(new) < record.replicas:
+        return Next(wait_for="a pod that was evicted has no successor yet", left=len(old))
+    return Next(evict=(min(staying, key=lambda pod: (pod.created, pod.name)),), left=len(old))
+
+
+async def evict(client: Creator, namespace: str, pod: Pod) -> None:
+    """Evict this pod, and none that has taken its name. One that is gone is no error.
+
+    Raises TooManyRequests where a PodDisruptionBudget says not now, and other ApiErrors.
+    """
+    body: Mapping[str, object] = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod.name, "namespace": namespace},
+        "deleteOptions": {"preconditions": {"uid": pod.uid}},
+    }
+    try:
+        await client.create(f"{PODS.path(namespace, pod.name)}/eviction", msgspec.json.encode(body))
+    except (NotFound, Conflict):
+        return
