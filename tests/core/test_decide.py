@@ -18,8 +18,9 @@ from msgspec.structs import replace
 
 from reroll.core.applied import KEYS_KEPT, decode, encode
 from reroll.core.compare import current
-from reroll.core.decide import Decision, Kind, PodAges, Situation, decide, next_mark
+from reroll.core.decide import Decision, Kind, PodAges, Situation, decide
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests
+from reroll.core.marks import next_mark
 from reroll.core.policy import Policy
 from reroll.core.records import (
     Applied,

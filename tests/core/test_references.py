@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from reroll.core.records import Reference
 from reroll.core.references import merge, references
@@ -17,9 +18,9 @@ Json = dict[str, Any]
 
 
 def refs(**spec: Any) -> list[Reference]:
-    """The references of a template with this pod spec."""
+    """The references of a template with this pod spec, but for which container carries a mark for them."""
     template = msgspec.json.decode(msgspec.json.encode({"spec": spec}), type=PodTemplate)
-    return list(references(template))
+    return [replace(reference, container="") for reference in references(template)]
 
 
 def web(**fields: Any) -> list[Json]:
@@ -40,6 +41,30 @@ def env(kind: str, **ref: Any) -> list[Json]:
 
 
 # --- environment -------------------------------------------------------------------------------------
+
+
+def test_the_first_regular_container_that_consumes_it_carries_the_mark() -> None:
+    volumes = [{"name": "v", "configMap": {"name": "app"}}]
+    mount = [{"name": "v", "mountPath": "/etc/app"}]
+    env = [{"secretRef": {"name": "s"}}]
+    template = msgspec.json.decode(
+        msgspec.json.encode(
+            {
+                "spec": {
+                    "initContainers": [{"name": "init", "volumeMounts": mount, "envFrom": env}],
+                    "containers": [{"name": "idle"}, {"name": "web", "volumeMounts": mount}],
+                    "volumes": volumes,
+                }
+            }
+        ),
+        type=PodTemplate,
+    )
+    # Mounts by an init container and by a regular one are two references.
+    assert {(r.name, r.where.split(":")[0], r.container) for r in references(template)} == {
+        ("app", "container web", "web"),
+        ("app", "init container init", ""),
+        ("s", "init container init", ""),
+    }
 
 
 @pytest.mark.parametrize(

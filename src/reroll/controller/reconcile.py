@@ -25,6 +25,7 @@ from reroll.core.decide import Decision, How, Kind, Situation, decide
 from reroll.core.kinds import JOB
 from reroll.core.observe import decode_object
 from reroll.core.records import Applied, WorkloadId
+from reroll.kube.client import MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from reroll.kube.errors import AlreadyExists, ApiError, Conflict, NotFound, TooManyRequests
 from reroll.kube.resources import Resource
 from reroll.modes import jobs, restart, rollout
@@ -35,6 +36,7 @@ _CONFLICTS = 4  # answers of 409 in a row that are asked again at once; then the
 _FOREIGN_KEY = 5.0  # seconds for which a digest key is believed not to be in force
 _TRUCE = 30.0  # seconds in which our annotation is written at most _RECORDS times, without a rollout
 _RECORDS = 5
+_MERGED_BY_NAME = ("apps", "batch")  # groups of kinds that take a strategic merge patch
 _LOOK_AGAIN = 1.0  # seconds after which a restart that has begun is looked after
 _JOBS = Resource(JOB.group, JOB.version, JOB.plural, JOB.kind)
 
@@ -43,7 +45,7 @@ class Server(Lister, Protocol):
     """What is asked of the API server: `kube.client.Client` does it, and `insight.simulation` plays it."""
 
     async def get(self, path: str) -> bytes: ...
-    async def patch(self, path: str, body: bytes) -> bytes: ...
+    async def patch(self, path: str, body: bytes, *, content_type: str = MERGE_PATCH) -> bytes: ...
 
 
 class Writer(Protocol):
@@ -128,6 +130,7 @@ class Reconciler:
             now=self._now(),
             pending_since=self._pending_since.get(entry.record.id),
             kind=self._store.kinds[entry.record.id.kind],
+            marks=self._store.marks,
         )
 
     async def reconcile(self, workload: WorkloadId) -> None:
@@ -185,6 +188,7 @@ class Reconciler:
         record = entry.record
         workload = record.id
         kind = self._store.kinds[workload.kind]
+        style, content_type = self._store.marks, MERGE_PATCH
         how = decision.how if decision.kind is Kind.ROLL else How.TEMPLATE
         if how is How.AGAIN:
             await self._delete_and_create(entry, decision)
@@ -199,12 +203,20 @@ class Reconciler:
         elif how is How.RESTART_AT:
             body = restart.tell(record, decision, kind, self._now())
         else:
-            body = rollout.merge_patch(record, decision, kind)
+            template = None
+            if style.by_name and decision.mark is not None:
+                if kind.group in _MERGED_BY_NAME:
+                    content_type = STRATEGIC_MERGE_PATCH
+                else:
+                    template = await self._read_for(entry)
+                    for name in kind.template:
+                        template = template[name]
+            body = rollout.merge_patch(record, decision, kind, style, template)
         earlier = self._unanswered.get(workload)
         self._store.writing(workload, decision.mark, decision.applied)
         self._unanswered[workload] = decision
         try:
-            answer = await self._client.patch(self._path(workload), body)
+            answer = await self._client.patch(self._path(workload), body, content_type=content_type)
         except ApiError as error:
             if 400 <= error.status < 500:
                 # This one was surely not done. One before it, whose answer was lost, may have been.
@@ -239,7 +251,7 @@ class Reconciler:
     async def _delete_and_create(self, entry: Entry, decision: Decision) -> None:
         """What the new Job is made of is known before the old one goes, and kept until the new one is there."""
         workload = entry.record.id
-        body = jobs.again(await self._read_for(entry), decision)
+        body = jobs.again(await self._read_for(entry), decision, self._store.marks)
         await self._write_by().delete(self._path(workload), jobs.deletion(entry.record), attempts=1)
         self._pending[workload] = _Pending(entry, decision, body)
         await self._create_pending(workload)

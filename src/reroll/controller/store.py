@@ -24,6 +24,7 @@ from reroll.core.compare import current
 from reroll.core.consumption import consumption, patterns
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests
 from reroll.core.kinds import KINDS, WorkloadKind
+from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.observe import (
     ConfigMapObject,
     NamespaceObject,
@@ -89,7 +90,7 @@ class Store:
 
     `want` is called for each object whose content is to be read. `content` makes its digests; objects that
     carry theirs in place of values (`insight.simulation`) have another. `kinds`: the kinds of workload, by
-    `WorkloadKind.id`.
+    `WorkloadKind.id`. `marks`: how pod templates are marked.
     """
 
     def __init__(
@@ -105,9 +106,11 @@ class Store:
         now: Callable[[], float] = time.time,
         content: Digester = content,
         kinds: Mapping[str, WorkloadKind] = KINDS,
+        marks: MarkStyle = NATIVE,
     ) -> None:
         self.key = key
         self.kinds = kinds
+        self.marks = marks
         self.ask = ask
         self.want = want
         self._defaults = defaults
@@ -329,6 +332,7 @@ class Store:
             arrived=self._now() if live else 0.0,
             written_mark=self._writing.get(workload),
             manager=self._manager,
+            style=self.marks,
         )
         if entry is not None and previous is not None:
             self._doubt(entry, previous, record)

@@ -14,10 +14,9 @@ from enum import Enum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reroll.core import digests
-from reroll.core.applied import total
 from reroll.core.compare import Comparison, ConfigChange, compare, current, followed
 from reroll.core.kinds import CRON_JOB, DEPLOYMENT, JOB, WorkloadKind
+from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.order import is_later
 from reroll.core.policy import Policy
 from reroll.core.records import (
@@ -73,6 +72,8 @@ class Situation(Struct, frozen=True):
     kind: WorkloadKind = DEPLOYMENT
     pods: PodAges | None = None
     """None: not asked. See `Decision.ask_pods`."""
+    marks: MarkStyle = NATIVE
+    """How a pod template is marked."""
 
 
 class How(Enum):
@@ -189,7 +190,7 @@ def decide(s: Situation) -> Decision:
         changes,
         changes=stale,
         applied=after,
-        mark=next_mark(after, w.mark) if how in (How.TEMPLATE, How.AGAIN) else None,
+        mark=s.marks.next(w, after, stale) if how in (How.TEMPLATE, How.AGAIN) else None,
         how=how,
         notes=notes + _SAYS.get(how, ()),
         ask_pods=s.pods is None and not all(change.change.live for change in stale),
@@ -229,17 +230,6 @@ def _left_alone(w: WorkloadRecord, policy: Policy) -> str:
 
 def _is_coming(state: ConfigState) -> bool:
     return isinstance(state, Unknown) and state.reading
-
-
-def next_mark(applied: Applied, present: str | None) -> str:
-    """What goes on the pod template: a digest over all that is consumed.
-
-    Normally a pure function of the digests alone, so that two controllers write the same. Only when the
-    template carries that very digest already, though its pods were started with other content (an undo
-    brought an old template back, and then the old content came back too), a suffix makes it a change.
-    """
-    mark = digests.mark({name: total(keys) for name, keys in applied.configs.items()})
-    return f"{mark}.2" if present == mark else mark
 
 
 def _adopt(s: Situation, counting: Sequence[Consumed], notes: tuple[str, ...]) -> Decision:

@@ -17,9 +17,10 @@ from msgspec.structs import replace
 
 from reroll.core import applied as marks
 from reroll.core.kinds import JOB, WORKLOAD_KINDS, WorkloadKind
+from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.records import Applied, Change, ConfigRecord, WorkloadId, WorkloadRecord
 from reroll.core.references import references
-from reroll.core.template import PodTemplate, template_hash
+from reroll.core.template import PodTemplate, hash_and_mark
 
 
 class ManagedFields(Struct, gc=False, rename="camel"):
@@ -255,11 +256,13 @@ def workload_record(
     arrived: float,
     written_mark: str | None = None,
     manager: str = "reroll",
+    style: MarkStyle = NATIVE,
 ) -> WorkloadRecord:
     """What is kept of a workload.
 
     `relevant` picks the annotations that can hold policy; `written_mark` is the mark this process is writing
-    just now, so that its own change is not taken for somebody else's; `manager` is its field manager.
+    just now, so that its own change is not taken for somebody else's; `manager` is its field manager; `style`
+    tells marks from what others wrote.
     """
     meta = obj.metadata
     annotations = relevant(meta.annotations) if meta.annotations else {}
@@ -270,13 +273,14 @@ def workload_record(
         # Only status or metadata can differ: the template need not be looked at.
         template_annotations, refs = previous.template_annotations, previous.references
         hashed, mark, change = previous.template_hash, previous.mark, previous.template_change
+        carrier = previous.carrier
     else:
         template = _decode_template(obj.spec.template)
         own = template.metadata.annotations
-        mark = own.get(marks.CONFIG) if own else None
         template_annotations = relevant(own) if own else {}
         refs = references(template)
-        hashed = template_hash(obj.spec.template)
+        carrier = next((c.name for c in template.spec.containers or () if c.name), "")
+        hashed, mark = hash_and_mark(obj.spec.template, style.take)
         if (
             previous is not None
             and hashed == previous.template_hash
@@ -319,6 +323,7 @@ def workload_record(
         suspended=bool(obj.spec.suspend),
         finished=obj.finished,
         owned=any(owner.controller for owner in meta.owner_references or ()),
+        carrier=carrier,
         restarting=tuple((meta.annotations or {}).get(marks.RESTARTING, "").split()),
     )
 

@@ -79,6 +79,8 @@ class Reference(Struct, frozen=True, gc=False):
     """Whether a running container can see a change."""
     rolls: bool = True
     """False where a restart does not help (imagePullSecrets and the like): found, explained, never acted on."""
+    container: str = ""
+    """The first regular container that consumes it here; "" where only others do."""
 
 
 class Change(Struct, frozen=True, gc=False):
@@ -190,6 +192,8 @@ class WorkloadRecord(Struct, frozen=True, gc=False):
     """A Job that is complete or has failed: it has no pods that run."""
     owned: bool = False
     """Another object controls it (the Job of a CronJob)."""
+    carrier: str = ""
+    """Its first regular container, which carries marks that are for none in particular; "" if it has none."""
     restarting: tuple[str, ...] = ()
     """The beginnings of the uids of those pods that are still to be evicted (mode `restart`)."""
 

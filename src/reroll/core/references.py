@@ -74,8 +74,10 @@ class _Source(NamedTuple):
 
 
 _Keys: TypeAlias = tuple[str, ...] | None
-_Places: TypeAlias = dict[_Mount, list[str]]
-"""How a volume is mounted, and where for people."""
+_Mounted: TypeAlias = tuple[str, bool, str, VolumeMount]
+"""Which container mounts a volume: for people, whether it has ended, its name if it is a regular one; and how."""
+_Places: TypeAlias = dict[_Mount, list[tuple[str, str]]]
+"""How a volume is mounted, and by which containers: where for people, and the name of a regular one."""
 
 _WHOLE: Final = _Mount((), False, "later")
 _ENDED: Final = _Mount((), False, "never")
@@ -93,13 +95,13 @@ def references(template: PodTemplate) -> tuple[Reference, ...]:
     spec = template.spec
     found: list[Reference] = []
     idle: list[Reference] = []
-    mounts: dict[str, list[tuple[str, bool, VolumeMount]]] = {}
-    for place, ended, container in _containers(spec):
+    mounts: dict[str, list[_Mounted]] = {}
+    for place, ended, carrier, container in _containers(spec):
         if container.env or container.env_from:
-            found += _environment(place, container)
+            found += _environment(place, carrier, container)
         for mount in container.volume_mounts or ():
             if mount.name:
-                mounts.setdefault(mount.name, []).append((place, ended, mount))
+                mounts.setdefault(mount.name, []).append((place, ended, carrier, mount))
     for volume in spec.volumes or ():
         mounted = mounts.get(volume.name or "")
         if mounted is None:
@@ -127,17 +129,17 @@ def merge(refs: Iterable[Reference]) -> tuple[str, ...] | None:
     return tuple(sorted(keys))
 
 
-def _containers(spec: PodSpec) -> Iterator[tuple[str, bool, Container]]:
-    """(place, ended, container) of every container of any sort."""
+def _containers(spec: PodSpec) -> Iterator[tuple[str, bool, str, Container]]:
+    """(place, ended, name if it is a regular one, container) of every container of any sort."""
     for container in spec.containers or ():
-        yield f"container {container.name or '?'}", False, container
+        yield f"container {container.name or '?'}", False, container.name or "", container
     for container in spec.init_containers or ():
         if container.restart_policy == "Always":
-            yield f"sidecar container {container.name or '?'}", False, container
+            yield f"sidecar container {container.name or '?'}", False, "", container
         else:
-            yield f"init container {container.name or '?'}", True, container
+            yield f"init container {container.name or '?'}", True, "", container
     for container in spec.ephemeral_containers or ():
-        yield f"ephemeral container {container.name or '?'}", False, container
+        yield f"ephemeral container {container.name or '?'}", False, "", container
 
 
 def _usable(name: str | None, kind: ConfigKind) -> TypeGuard[str]:
@@ -150,20 +152,24 @@ def _valid(name: str) -> bool:
     return NAME.fullmatch(name) is not None
 
 
-def _environment(place: str, container: Container) -> Iterator[Reference]:
+def _environment(place: str, carrier: str, container: Container) -> Iterator[Reference]:
     for variable in container.env or ():
         if (origin := variable.value_from) is None:
             continue
         for kind, one in (_CONFIGMAP, origin.config_map_key_ref), (_SECRET, origin.secret_key_ref):
             if one is not None and one.key and _usable(one.name, kind):
                 where = f"{place}: env {variable.name or '?'}"
-                yield Reference(kind, one.name, "env", where, (one.key,), one.optional is True)
+                yield Reference(
+                    kind, one.name, "env", where, (one.key,), one.optional is True, container=carrier
+                )
     for imported in container.env_from or ():
         for kind, whole in (_CONFIGMAP, imported.config_map_ref), (_SECRET, imported.secret_ref):
             if whole is not None and _usable(whole.name, kind):
                 prefix = f" (prefix {imported.prefix})" if imported.prefix else ""
                 where = f"{place}: envFrom{prefix}"
-                yield Reference(kind, whole.name, "envFrom", where, None, whole.optional is True)
+                yield Reference(
+                    kind, whole.name, "envFrom", where, None, whole.optional is True, container=carrier
+                )
 
 
 def _sources(volume: Volume) -> list[_Source]:
@@ -181,10 +187,10 @@ def _sources(volume: Volume) -> list[_Source]:
     return found
 
 
-def _places(mounted: Sequence[tuple[str, bool, VolumeMount]]) -> _Places:
-    """The mounts of one volume, (container, whether it has ended, mount), those of the same part together."""
+def _places(mounted: Sequence[_Mounted]) -> _Places:
+    """The mounts of one volume, those of the same part together."""
     places: _Places = {}
-    for place, ended, mount in mounted:
+    for place, ended, carrier, mount in mounted:
         where = f"{place}: volume {mount.name} at {mount.mount_path or '?'}"
         if mount.sub_path:
             path = _segments(mount.sub_path)
@@ -194,9 +200,9 @@ def _places(mounted: Sequence[tuple[str, bool, VolumeMount]]) -> _Places:
             path = () if "$(" in mount.sub_path_expr else _segments(mount.sub_path_expr)
             where += f" (subPathExpr {mount.sub_path_expr})"
         else:
-            places.setdefault(_ENDED if ended else _WHOLE, []).append(where)
+            places.setdefault(_ENDED if ended else _WHOLE, []).append((where, carrier))
             continue
-        places.setdefault(_Mount(path, True, "never"), []).append(where)
+        places.setdefault(_Mount(path, True, "never"), []).append((where, carrier))
     return places
 
 
@@ -205,14 +211,24 @@ def _mounted(source: _Source, places: _Places) -> Iterator[Reference]:
     paths: list[tuple[tuple[str, ...], str]] | None = None
     if source.items:
         paths = [(_segments(item.path), item.key) for item in source.items if item.key and item.path]
-    merged: dict[tuple[_Keys, bool, Sees], list[str]] = {}
-    for mount, where in places.items():
+    merged: dict[tuple[_Keys, bool, Sees], list[tuple[str, str]]] = {}
+    for mount, found in places.items():
         keys = _keys(paths, mount.path)
         if keys != ():  # else nothing of this source is in the part that is mounted
-            merged.setdefault((keys, mount.bound, mount.sees), []).extend(where)
-    for (keys, bound, sees), where in merged.items():
+            merged.setdefault((keys, mount.bound, mount.sees), []).extend(found)
+    for (keys, bound, sees), found in merged.items():
+        where = ", ".join(place for place, _ in found)
+        carrier = next((carrier for _, carrier in found if carrier), "")
         yield Reference(
-            source.kind, source.name, source.means, ", ".join(where), keys, source.optional, bound, sees
+            source.kind,
+            source.name,
+            source.means,
+            where,
+            keys,
+            source.optional,
+            bound,
+            sees,
+            container=carrier,
         )
 
 

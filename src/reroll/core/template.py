@@ -12,12 +12,13 @@ stop anybody. Lists are None where they are absent.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct, field
 
-from reroll.core.applied import PREFIX
+from reroll.core.marks import NATIVE
 
 
 class ObjectRef(Struct, gc=False):
@@ -187,7 +188,16 @@ _NO_SPEC: Final = PodSpec()
 
 
 def template_hash(template_json: bytes | Raw) -> str:
-    """The hash of a pod template without reroll's own marks: 16 hexadecimal characters.
+    """The hash of a pod template without reroll's own marks: 16 hexadecimal characters. See `hash_and_mark`."""
+    return hash_and_mark(template_json)[0]
+
+
+def hash_and_mark(
+    template_json: bytes | Raw, take: Callable[[dict[str, Any]], str | None] | None = None
+) -> tuple[str, str | None]:
+    """The hash of a pod template without marks, 16 hexadecimal characters, and its mark.
+
+    `take` takes the marks out and says what they were (`MarkStyle.take`); by default reroll's own.
 
     It covers every field, not only those above, so that it differs whenever somebody else started a rollout
     (rule 4 of the design). It is recorded on the workload and compared after upgrades of the API server, so it
@@ -198,29 +208,11 @@ def template_hash(template_json: bytes | Raw) -> str:
     Raises msgspec.DecodeError where the template is not JSON.
     """
     template = _decode(template_json)
-    if isinstance(template, dict):
-        _drop_marks(template)
+    mark = (take or NATIVE.take)(template) if isinstance(template, dict) else None
     canonical = _encode(template)
     if b":null" in canonical or b'"metadata":{}' in canonical:
         canonical = _encode(_pruned(template))
-    return hashlib.blake2b(canonical, digest_size=16).hexdigest()[:16]
-
-
-def _drop_marks(template: dict[str, Any]) -> None:
-    """Take reroll's annotations out, and the maps that they alone filled; keeps the common case off `_pruned`."""
-    metadata = template.get("metadata")
-    if not isinstance(metadata, dict):
-        return
-    if metadata.get("creationTimestamp", "") is None:
-        del metadata["creationTimestamp"]
-    annotations = metadata.get("annotations")
-    if isinstance(annotations, dict):
-        for key in [key for key in annotations if key.startswith(PREFIX)]:
-            del annotations[key]
-        if not annotations:
-            del metadata["annotations"]
-    if not metadata:
-        del template["metadata"]
+    return hashlib.blake2b(canonical, digest_size=16).hexdigest()[:16], mark
 
 
 def _pruned(value: Any) -> Any:

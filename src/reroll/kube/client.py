@@ -25,6 +25,7 @@ from reroll.kube.config import ClusterConfig, ConfigError
 from reroll.kube.errors import ApiError, TooManyRequests, Unauthorized, Unreachable, error_from_response
 
 MERGE_PATCH: Final = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH: Final = "application/strategic-merge-patch+json"
 STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
-from reroll.core.applied import APPLIED, CONFIG, encode
+from reroll.core.applied import APPLIED, encode
 from reroll.core.decide import Decision
 from reroll.core.kinds import CRON_JOB
+from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.records import WorkloadRecord
 
 INSTANTIATE: Final = "cronjob.kubernetes.io/instantiate"
@@ -40,7 +41,7 @@ _OF_ITS_DELETION: Final = ("orphan", "foregroundDeletion")
 _NAME: Final = 52  # as for CronJobs themselves: with what is appended, a name of at most 63 characters
 
 
-def again(job: dict[str, Any], decision: Decision) -> bytes:
+def again(job: dict[str, Any], decision: Decision, style: MarkStyle = NATIVE) -> bytes:
     """The manifest of a Job that takes the place of `job`, which it keeps name, owner references, labels,
     annotations and spec of."""
     if decision.applied is None:
@@ -58,10 +59,10 @@ def again(job: dict[str, Any], decision: Decision) -> bytes:
     if not spec.get("manualSelector"):
         spec.pop("selector", None)
         pod["labels"] = _without(pod.get("labels") or {})
-    if decision.mark is not None:
-        pod["annotations"] = {**(pod.get("annotations") or {}), CONFIG: decision.mark}
     pod.pop("creationTimestamp", None)
     spec["template"] = {**template, "metadata": pod}
+    if decision.mark is not None:
+        style.put(spec["template"], decision.mark)
     return msgspec.json.encode({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec})
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from reroll.core.applied import APPLIED, CONFIG, encode
+from reroll.core.applied import APPLIED, encode
 from reroll.core.decide import Decision
 from reroll.core.kinds import DEPLOYMENT, KINDS, WorkloadKind
+from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.records import WorkloadId, WorkloadRecord
 from reroll.kube.resources import Resource
 
@@ -30,14 +31,34 @@ def path(workload: WorkloadId, kinds: Mapping[str, WorkloadKind] = KINDS) -> str
     return resource(workload, kinds).path(workload.namespace, workload.name)
 
 
-def merge_patch(record: WorkloadRecord, decision: Decision, kind: WorkloadKind = DEPLOYMENT) -> bytes:
-    """The patch for a decision: the record alone (Adopt, Record), or the record and the mark (Roll)."""
+def merge_patch(
+    record: WorkloadRecord,
+    decision: Decision,
+    kind: WorkloadKind = DEPLOYMENT,
+    style: MarkStyle = NATIVE,
+    template: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The patch for a decision: the record alone (Adopt, Record), or the record and the mark (Roll).
+
+    Of a style that merges by name it is a strategic merge patch; for a kind that takes none, `template` is its
+    whole pod template, and the patch holds all of what the mark is in.
+    """
     if decision.applied is None:
         raise ValueError(f"a decision to {decision.kind.value} has nothing to write")
     body = on_top(record, {APPLIED: encode(decision.applied)})
     if decision.mark is not None:
-        place(body, (*kind.template, "metadata", "annotations"), {CONFIG: decision.mark})
+        if template is None:
+            place(body, kind.template, style.patch(decision.mark, record.mark))
+        else:
+            place(body, kind.template, marked(template, decision.mark, style))
     return msgspec.json.encode(body)
+
+
+def marked(template: Mapping[str, Any], mark: str, style: MarkStyle) -> dict[str, Any]:
+    """The parts of a whole pod template that change as the mark is put into it: a merge patch of it."""
+    after = dict(template)
+    style.put(after, mark)
+    return {name: value for name, value in after.items() if value != template.get(name)}
 
 
 def on_top(record: WorkloadRecord, annotations: Mapping[str, str | None]) -> dict[str, Any]:

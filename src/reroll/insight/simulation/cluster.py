@@ -22,6 +22,7 @@ from reroll.core.kinds import WORKLOAD_KINDS
 from reroll.core.observe import ManagedFields, ObjectMeta, epoch, version_number
 from reroll.core.records import ConfigId, WorkloadId
 from reroll.insight.simulation.world import Config, Workload, World
+from reroll.kube.client import MERGE_PATCH
 from reroll.kube.errors import Conflict, Forbidden, NotFound
 
 MANAGER = "somebody else"
@@ -103,7 +104,7 @@ class Cluster:
         await self._take(1.0)
         return self._at(path).raw
 
-    async def patch(self, path: str, body: bytes) -> bytes:
+    async def patch(self, path: str, body: bytes, *, content_type: str = MERGE_PATCH) -> bytes:
         """A merge patch of a workload, as `modes` make them. Raises NotFound and Conflict."""
         await self._take(0.5)
         workload = self._at(path)
