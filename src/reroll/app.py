@@ -49,6 +49,9 @@ log = structlog.get_logger("reroll")
 STOP_WITHIN = 20.0
 """Seconds that what is in flight gets to finish after SIGTERM; a pod has 30 in all."""
 
+FINISH_WITHIN = 5.0
+"""Seconds after that for what must not be left half done: a Job that was deleted to be created again."""
+
 _NAMESPACE_POLL = 60.0
 _SERVED_POLL = 15.0
 _KINDS_OF = {"configmaps": "configmap", "secrets": "secret"}
@@ -279,6 +282,7 @@ class Controller:
         for actor in late:
             actor.cancel()
         await asyncio.gather(*actors, return_exceptions=True)
+        await self.reconciler.finish(FINISH_WITHIN)
 
     async def _check_key(self) -> bool:
         """Is another digest key in force than ours? Then Secrets are read again with it."""

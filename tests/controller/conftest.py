@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from reroll.app import Controller
-from reroll.core.kinds import WORKLOAD_KINDS
+from reroll.core.kinds import KINDS, WORKLOAD_KINDS
 from reroll.core.observe import WorkloadObject, epoch
 from reroll.core.records import ConfigId, ConfigRecord
 from reroll.kube.client import Client
@@ -74,6 +74,8 @@ class Stage:
 
     def __init__(self, client: Client, namespace: str, kubeconfig: Path) -> None:
         self.client, self.namespace, self.kubeconfig = client, namespace, kubeconfig
+        self.kinds = dict(KINDS)
+        """Kinds of workload, by what the tests call them; custom ones are added where they are defined."""
         self._markers = itertools.count(1)
         self._templates = Templates()
 
@@ -101,9 +103,9 @@ class Stage:
     # --- doing ---------------------------------------------------------------------------------------
 
     def path(self, kind: str, name: str | None = None) -> str:
-        resources = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS, "Event": EVENTS}
-        if kind in WORKLOAD_KINDS:
-            known = WORKLOAD_KINDS[kind]
+        resources = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS, "Event": EVENTS, "Pod": PODS}
+        if kind in self.kinds:
+            known = self.kinds[kind]
             return Resource(known.group, known.version, known.plural, known.kind).path(self.namespace, name)
         return resources[kind].path(self.namespace, name)
 

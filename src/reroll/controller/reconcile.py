@@ -37,6 +37,8 @@ _FOREIGN_KEY = 5.0  # seconds for which a digest key is believed not to be in fo
 _TRUCE = 30.0  # seconds in which our annotation is written at most _RECORDS times, without a rollout
 _RECORDS = 5
 _MERGED_BY_NAME = ("apps", "batch")  # groups of kinds that take a strategic merge patch
+_FINISH_AGAIN = 0.5  # seconds between tries at the end
+_NOT_TOLD_BY_DRY_RUNS = ("does not support dry run", "exceeded quota")
 _LOOK_AGAIN = 1.0  # seconds after which a restart that has begun is looked after
 _JOBS = Resource(JOB.group, JOB.version, JOB.plural, JOB.kind)
 
@@ -56,11 +58,12 @@ class Writer(Protocol):
 
 
 class _Pending(NamedTuple):
-    """A Job that was deleted and is to be created again."""
+    """A Job that was deleted, or may have been, and is to be created again."""
 
     entry: Entry
     decision: Decision
     body: bytes
+    """The manifest of the new one."""
 
 
 class Reconciler:
@@ -110,7 +113,11 @@ class Reconciler:
             except ApiError as error:
                 delay = self._queue.retry(workload, at_least=error.retry_after or 0.0)
                 self._metrics.failed("act", error.reason)
-                self._reporter.failed(self._store.workload(workload), workload, error, delay)
+                pending = self._pending.get(workload)
+                if pending is not None:
+                    self._reporter.not_created(pending.entry, error, delay)
+                else:
+                    self._reporter.failed(self._store.workload(workload), workload, error, delay)
             except Exception:
                 # Never a crash because of one object: it is logged, counted and asked about again.
                 log.exception("a decision failed and will be asked for again", workload=str(workload))
@@ -168,7 +175,10 @@ class Reconciler:
             except NotFound:
                 self._forget(workload)
                 return
-            await self._go_on(workload)
+            if workload in self._pending:
+                await self._create_pending(workload)
+            else:
+                await self._go_on(workload)
             return
         self._queue.retry(workload)
 
@@ -191,7 +201,7 @@ class Reconciler:
         style, content_type = self._store.marks, MERGE_PATCH
         how = decision.how if decision.kind is Kind.ROLL else How.TEMPLATE
         if how is How.AGAIN:
-            await self._delete_and_create(entry, decision)
+            await self._delete(entry, decision)
             return
         if how is How.INSTANTIATE:
             await self._instantiate(entry, decision)
@@ -248,13 +258,33 @@ class Reconciler:
         with contextlib.suppress(AlreadyExists):
             await self._write_by().create(_JOBS.path(entry.record.id.namespace), body)
 
-    async def _delete_and_create(self, entry: Entry, decision: Decision) -> None:
-        """What the new Job is made of is known before the old one goes, and kept until the new one is there."""
+    async def _delete(self, entry: Entry, decision: Decision) -> None:
+        """Delete a Job that is to be created again. What the new one is made of is known before the old one goes, and
+        kept until the new one is there."""
         workload = entry.record.id
         body = jobs.again(await self._read_for(entry), decision, self._store.marks)
-        await self._write_by().delete(self._path(workload), jobs.deletion(entry.record), attempts=1)
+        await self._check_taken(workload, body)
         self._pending[workload] = _Pending(entry, decision, body)
-        await self._create_pending(workload)
+        try:
+            await self._write_by().delete(self._path(workload), jobs.deletion(entry.record), attempts=1)
+        except ApiError as error:
+            if 400 <= error.status < 500:
+                del self._pending[workload]  # surely not deleted; else that shows when it is to be created
+            raise
+
+    async def _check_taken(self, workload: WorkloadId, body: bytes) -> None:
+        """Would the API server take this Job? Raises ApiError if not, while the old one is still there.
+
+        All admission and validation come before the name is found to be in use. What can't be told in this way
+        is left to the creation itself: a webhook may not support dry runs, and a quota still counts the old Job.
+        """
+        try:
+            await self._write_by().create(_JOBS.path(workload.namespace, dryRun="All"), body)
+        except AlreadyExists:
+            return
+        except ApiError as error:
+            if not any(words in error.message for words in _NOT_TOLD_BY_DRY_RUNS):
+                raise
 
     async def _create_pending(self, workload: WorkloadId) -> None:
         """Create the Job whose predecessor was deleted; again and again, until it is there. Raises ApiError."""
@@ -262,9 +292,20 @@ class Reconciler:
         try:
             answer = await self._write_by().create(_JOBS.path(workload.namespace), body)
         except AlreadyExists:
-            answer = await self._client.get(self._path(workload))
-            if decode_object(JOB, answer).metadata.uid == entry.record.uid:
+            try:
+                answer = await self._client.get(self._path(workload))
+            except NotFound:
+                self._queue.retry(workload)  # it went just now
+                return
+            there = decode_object(JOB, answer).metadata
+            if there.uid == entry.record.uid and there.deletion_timestamp is not None:
                 self._queue.retry(workload)  # the old one is still going: a finalizer holds it
+                return
+            if there.uid == entry.record.uid or not jobs.is_of(answer, decision):
+                # It was not deleted after all, or somebody else was quicker.
+                del self._pending[workload]
+                self._take_in(workload, answer)
+                self._ask_in(workload, 0.0)
                 return
         except NotFound:
             # Its namespace is gone.
@@ -275,6 +316,20 @@ class Reconciler:
         self._take_in(workload, answer)
         self._finished(workload, decision)
         self._rest(workload)
+
+    async def finish(self, within: float) -> None:
+        """Before the end: create what was deleted and is not there again, for nobody else knows what it was.
+
+        `within`: seconds for which that is tried.
+        """
+        until = time.monotonic() + within
+        while self._pending and time.monotonic() < until:
+            for workload in list(self._pending):
+                with contextlib.suppress(ApiError):
+                    await self._create_pending(workload)
+            await asyncio.sleep(_FINISH_AGAIN if self._pending else 0)
+        for workload in self._pending:
+            log.error("a Job was deleted and could not be created again", workload=str(workload))
 
     # --- the mode `restart` --------------------------------------------------------------------------
 

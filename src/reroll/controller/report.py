@@ -57,6 +57,7 @@ class Reporter:
         """Told when a decision was written to the server."""
         workload = entry.record.id
         self._failing.discard(workload)
+        self._held.pop(workload, None)
         if decision.kind is not Kind.ROLL:
             log.info(
                 {Kind.ADOPT: "adopted", Kind.RECORD: "recorded"}.get(decision.kind, decision.kind.value),
@@ -75,6 +76,14 @@ class Reporter:
             action="Roll",
             note=f"rolled: {note}",
         )
+
+    def mark_dropped(self, entry: Entry) -> None:
+        """Told when the API server took the patch, and left the mark out."""
+        note = (
+            "its pods run older configuration: the API server drops annotations from the pod template of this kind, "
+            "so the mark that would roll it is lost; use the mode restart"
+        )
+        self._warn(entry, "NotRolled", "Roll", note)
 
     def held(self, entry: Entry, why: str) -> None:
         """Told when pods can't be evicted yet, and with "" when they could. Says so once."""
@@ -107,6 +116,20 @@ class Reporter:
                 "Roll",
                 f"could not be rolled or recorded, will be tried again: {error.message}",
             )
+
+    def not_created(self, entry: Entry, error: ApiError, delay: float) -> None:
+        """Told when a Job was deleted and its successor is not taken; it is tried again in `delay` seconds."""
+        workload = entry.record.id
+        log.error(
+            "a Job was deleted and is not created again yet, will be tried again",
+            workload=str(workload),
+            error=str(error),
+            seconds=round(delay, 1),
+        )
+        if self._held.get(workload) != error.message:
+            self._held[workload] = error.message
+            note = f"it was deleted to be created again, which fails and is tried again: {error.message}"
+            self._warn(entry, "Failed", "Roll", note)
 
     def forget(self, workload: WorkloadId) -> None:
         self._warned.pop(workload, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -63,6 +64,13 @@ ROLLOUT = WorkloadKind(
     restart_at=("spec", "restartAt"),
     optional=True,
 )
+OF_THE_JOB: Final = (
+    "controller-uid",
+    "batch.kubernetes.io/controller-uid",
+    "job-name",
+    "batch.kubernetes.io/job-name",
+)
+"""Labels that the API server puts into the pod template of a Job: they tell this Job from any other of its name."""
 DEPLOYMENT_CONFIG = WorkloadKind(
     "DeploymentConfig",
     "apps.openshift.io",
@@ -126,10 +134,10 @@ def _custom(word: str) -> WorkloadKind:
     )
 
 
-def find_kind(word: str) -> WorkloadKind | None:
+def find_kind(word: str, kinds: Mapping[str, WorkloadKind] = WORKLOAD_KINDS) -> WorkloadKind | None:
     """The kind that a word on a command line names: ``Deployment``, ``deployments``, ``deploy``, ..."""
     lowered = word.lower()
-    for kind in WORKLOAD_KINDS.values():
+    for kind in kinds.values():
         if lowered in (kind.kind.lower(), kind.plural, *kind.short_names):
             return kind
     return None

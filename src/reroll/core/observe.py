@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reroll.core import applied as marks
-from reroll.core.kinds import JOB, WORKLOAD_KINDS, WorkloadKind
+from reroll.core.kinds import JOB, OF_THE_JOB, WORKLOAD_KINDS, WorkloadKind
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.records import Applied, Change, ConfigRecord, WorkloadId, WorkloadRecord
 from reroll.core.references import references
@@ -139,6 +139,8 @@ def workload_object(kind: WorkloadKind, obj: WorkloadObject | OtherObject) -> Wo
     for name in kind.template[1:-1]:
         fields = _decode_fields(fields.get(name, b"{}"))
     template = fields.get(kind.template[-1], msgspec.Raw(b"{}"))
+    if kind is JOB:
+        template = _of_any_job(template)
     spec = WorkloadSpec(
         template=template if bytes(template) != b"null" else msgspec.Raw(b"{}"),
         replicas=_field(obj.spec, "replicas", int | None),
@@ -147,6 +149,16 @@ def workload_object(kind: WorkloadKind, obj: WorkloadObject | OtherObject) -> Wo
         suspend=_field(obj.spec, "suspend", bool | None),
     )
     return WorkloadObject(obj.metadata, spec, kind is JOB and _finished(obj.status))
+
+
+def _of_any_job(template: msgspec.Raw) -> msgspec.Raw:
+    """A Job's pod template without the labels that hold its uid: created again, it is the same template."""
+    found = msgspec.json.decode(template)
+    labels = (found.get("metadata") or {}).get("labels")
+    if not isinstance(labels, dict) or not labels.keys() & set(OF_THE_JOB):
+        return template
+    found["metadata"]["labels"] = {k: v for k, v in labels.items() if k not in OF_THE_JOB} or None
+    return msgspec.Raw(msgspec.json.encode(found))
 
 
 def _field(spec: Mapping[str, msgspec.Raw], name: str, form: Any) -> Any:

@@ -14,7 +14,7 @@ import msgspec
 
 from reroll.core.applied import APPLIED, encode
 from reroll.core.decide import Decision
-from reroll.core.kinds import CRON_JOB
+from reroll.core.kinds import CRON_JOB, OF_THE_JOB
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.records import WorkloadRecord
 
@@ -30,12 +30,6 @@ _OF_THE_SERVER: Final = (
     "deletionGracePeriodSeconds",
     "managedFields",
     "selfLink",
-)
-_OF_ITS_CONTROLLER: Final = (
-    "controller-uid",
-    "batch.kubernetes.io/controller-uid",
-    "job-name",
-    "batch.kubernetes.io/job-name",
 )
 _OF_ITS_DELETION: Final = ("orphan", "foregroundDeletion")
 _NAME: Final = 52  # as for CronJobs themselves: with what is appended, a name of at most 63 characters
@@ -64,6 +58,12 @@ def again(job: dict[str, Any], decision: Decision, style: MarkStyle = NATIVE) ->
     if decision.mark is not None:
         style.put(spec["template"], decision.mark)
     return msgspec.json.encode({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec})
+
+
+def is_of(job: bytes, decision: Decision) -> bool:
+    """Is this Job, as the API server has it, the one that was made for this decision?"""
+    annotations: dict[str, str] = msgspec.json.decode(job)["metadata"].get("annotations") or {}
+    return decision.applied is not None and annotations.get(APPLIED) == encode(decision.applied)
 
 
 def deletion(record: WorkloadRecord) -> bytes:
@@ -110,4 +110,4 @@ def from_cron_job(cron_job: dict[str, Any], decision: Decision) -> bytes:
 
 
 def _without(labels: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in labels.items() if key not in _OF_ITS_CONTROLLER}
+    return {key: value for key, value in labels.items() if key not in OF_THE_JOB}

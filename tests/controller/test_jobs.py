@@ -1,0 +1,358 @@
+"""Jobs are created again under their names; what could be lost on the way is not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from reroll.kube.errors import Forbidden, Unreachable
+
+Json = dict[str, Any]
+LEVEL = [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
+
+
+def job(name: str = "import", *, runs: bool = True, **fields: Any) -> Json:
+    """A Job. `runs`: its pod finds no node, so that it does not come to its end."""
+    pod: Json = {
+        "restartPolicy": "Never",
+        "containers": [{"name": "main", "image": "example.invalid/app:1", "env": LEVEL}],
+    }
+    if runs:
+        pod["nodeSelector"] = {"no": "such-node"}
+    metadata = {"name": name, "annotations": {"reroll.dev/auto": "true"}, **fields.pop("metadata", {})}
+    template = {"metadata": {"labels": {"app": name}}, "spec": pod}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": {"backoffLimit": 3, "template": template, **fields},
+    }
+
+
+async def running(stage: Any, name: str = "import", **fields: Any) -> Json:
+    """A ConfigMap, and a Job of it that was adopted."""
+    await stage.config_map("app", {"level": "info"})
+    await stage.create(job(name, **fields))
+    await stage.adopted(name, "Job")
+    found: Json = await stage.get("Job", name)
+    return found
+
+
+async def again(stage: Any, old: Json) -> Json:
+    """The Job that took its place."""
+
+    async def another() -> Json | None:
+        try:
+            found: Json = await stage.get("Job", old["metadata"]["name"])
+        except Exception:
+            return None
+        return found if found["metadata"]["uid"] != old["metadata"]["uid"] else None
+
+    found: Json = await stage.until(another, "it was not created again")
+    return found
+
+
+async def test_one_that_runs_is_created_again_once(stage: Any) -> None:
+    async with stage.controller() as control:
+        owner = (
+            await stage.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owner"}})
+        )["metadata"]
+        reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["uid"]}
+        metadata = {
+            "labels": {"team": "web"},
+            "annotations": {"reroll.dev/auto": "true", "note": "kept"},
+            "ownerReferences": [reference],
+            "finalizers": [],
+        }
+        old = await running(stage, metadata=metadata, activeDeadlineSeconds=3600)
+        await stage.quiet(control)
+        before = records(control)
+        await stage.set("ConfigMap", "app", {"level": "debug"})
+        new = await again(stage, old)
+        await stage.quiet(control)
+        assert (await stage.get("Job", "import"))["metadata"]["uid"] == new["metadata"]["uid"]
+
+        assert new["metadata"]["labels"] == {"team": "web"}
+        assert new["metadata"]["annotations"]["note"] == "kept"
+        assert new["metadata"]["ownerReferences"] == old["metadata"]["ownerReferences"]
+        assert new["spec"]["selector"] != old["spec"]["selector"]
+        labels = new["spec"]["template"]["metadata"]["labels"]
+        assert labels["batch.kubernetes.io/controller-uid"] == new["metadata"]["uid"]
+        assert labels["app"] == "import"
+        mark = new["spec"]["template"]["metadata"]["annotations"].pop("reroll.dev/config")
+        assert mark
+        for side in (old, new):
+            del side["spec"]["selector"]
+            for label in ("batch.kubernetes.io/controller-uid", "controller-uid"):
+                del side["spec"]["template"]["metadata"]["labels"][label]
+            side["spec"]["template"]["metadata"].pop("annotations", None)
+            side["spec"]["template"]["metadata"].pop("creationTimestamp", None)
+        assert new["spec"] == old["spec"]
+
+        # The record came with it, and the labels that hold the new uid are no change of its template.
+        assert records(control) == before
+        [event] = await stage.until(lambda: stage.events("import"), "no Event")
+        assert event["reason"] == "Rolled"
+        assert "created again" in event["note"]
+
+        await stage.set("ConfigMap", "app", {"level": "trace"})
+        await again(stage, new)
+    async with stage.controller() as control:
+        before = await stage.get("Job", "import")
+        await stage.quiet(control)
+        assert (await stage.get("Job", "import"))["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+def records(control: Any) -> float:
+    """How often a record was corrected so far."""
+    found: float = control.metrics.registry.get_sample_value("reroll_decisions_total", {"kind": "record"})
+    return found
+
+
+async def test_the_pods_of_the_old_one_go_with_it(stage: Any) -> None:
+    async with stage.controller():
+        old = await running(stage)
+        await stage.until(lambda: pods_of(stage, old), "it has no pod")
+        await stage.set("ConfigMap", "app", {"level": "debug"})
+        new = await again(stage, old)
+        await stage.until(lambda: pods_of(stage, new), "the new one has no pod")
+
+        async def gone() -> bool:
+            return not await pods_of(stage, old)
+
+        await stage.until(gone, "the old pod is still there")
+
+
+async def pods_of(stage: Any, owner: Json) -> list[Json]:
+    items = stage._json(await stage.client.list_page(stage.path("Pod")))["items"]
+    return [
+        pod
+        for pod in items
+        if any(ref["uid"] == owner["metadata"]["uid"] for ref in pod["metadata"].get("ownerReferences", ()))
+    ]
+
+
+async def test_one_that_is_finished_is_left_alone(stage: Any) -> None:
+    async with stage.controller() as control:
+        await stage.config_map("app", {"level": "info"})
+        created = await stage.create(job(runs=False))
+
+        async def complete() -> bool:
+            status = (await stage.get("Job", "import"))["status"]
+            return any(
+                c["type"] == "Complete" and c["status"] == "True" for c in status.get("conditions", ())
+            )
+
+        await stage.until(complete, "it did not come to its end")
+        await stage.set("ConfigMap", "app", {"level": "debug"})
+        await stage.quiet(control)
+        found = await stage.get("Job", "import")
+        assert found["metadata"]["uid"] == created["metadata"]["uid"]
+        assert await stage.events("import") == []
+
+
+async def test_one_that_is_suspended_is_recorded_and_stays(stage: Any) -> None:
+    async with stage.controller() as control:
+        old = await running(stage, suspend=True)
+        await stage.set("ConfigMap", "app", {"level": "debug"})
+        await stage.quiet(control)
+        await stage.patch("Job", "import", {"spec": {"suspend": False}})
+        await stage.quiet(control)
+        found = await stage.get("Job", "import")
+        assert found["metadata"]["uid"] == old["metadata"]["uid"]
+
+
+async def test_one_with_a_selector_of_its_own_keeps_it(stage: Any) -> None:
+    async with stage.controller():
+        selector = {"matchLabels": {"app": "import"}}
+        old = await running(stage, manualSelector=True, selector=selector)
+        await stage.set("ConfigMap", "app", {"level": "debug"})
+        new = await again(stage, old)
+        assert new["spec"]["selector"] == selector
+        assert new["spec"]["template"]["metadata"]["labels"] == {"app": "import"}
+
+
+POLICY = """
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: %(name)s}
+spec:
+  failurePolicy: Fail
+  matchConstraints:
+    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %(name)s}}
+    resourceRules:
+      - {apiGroups: [batch], apiVersions: [v1], operations: [CREATE], resources: [jobs]}
+  validations:
+    - {expression: "has(object.metadata.labels) && 'approved' in object.metadata.labels", message: not approved}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: %(name)s}
+spec: {policyName: %(name)s, validationActions: [Deny]}
+"""
+
+
+async def test_where_the_new_one_would_be_refused_the_old_one_stays(stage: Any, kubectl: Any) -> None:
+    policy = POLICY % {"name": stage.namespace}
+    async with stage.controller() as control:
+        old = await running(stage)
+        await asyncio.to_thread(kubectl, "apply", "-f", "-", input=policy)
+        try:
+            await stage.until(lambda: refused(stage), "the policy is not in force")
+            await stage.set("ConfigMap", "app", {"level": "debug"})
+            [event] = await stage.until(lambda: stage.events("import"), "no Event")
+            assert (event["type"], event["reason"]) == ("Warning", "Failed")
+            assert "not approved" in event["note"]
+            found = await stage.get("Job", "import")
+            assert found["metadata"]["uid"] == old["metadata"]["uid"]
+            assert "deletionTimestamp" not in found["metadata"]
+            # Once it is approved, it follows by itself.
+            await stage.patch("Job", "import", {"metadata": {"labels": {"approved": "yes"}}})
+            await again(stage, old)
+        finally:
+            await asyncio.to_thread(kubectl, "delete", "-f", "-", input=policy)
+        assert not control.reconciler._pending
+
+
+async def refused(stage: Any) -> bool:
+    try:
+        await stage.client.create(stage.path("Job") + "?dryRun=All", stage.encode(job("probe")))
+    except Exception as error:
+        return "not approved" in str(error)
+    return False
+
+
+async def test_a_quota_that_the_old_one_fills_is_no_reason_to_keep_it(stage: Any) -> None:
+    async with stage.controller():
+        old = await running(stage)
+        quota = {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "one"},
+            "spec": {"hard": {"count/jobs.batch": "1"}},
+        }
+        path = f"/api/v1/namespaces/{stage.namespace}/resourcequotas"
+        await stage.client.create(path, stage.encode(quota))
+
+        async def full() -> bool:
+            found = stage._json(await stage.client.get(f"{path}/one"))
+            return bool(found.get("status", {}).get("used", {}).get("count/jobs.batch") == "1")
+
+        await stage.until(full, "the quota was not counted")
+        await stage.set("ConfigMap", "app", {"level": "debug"})
+        await again(stage, old)
+
+
+class Lossy:
+    """Makes requests of a controller for Jobs fail: `before` they reach the server, or after (the answer is lost)."""
+
+    def __init__(self, control: Any, method: str, times: int, *, before: bool, error: Exception) -> None:
+        self.failed = 0
+        real = getattr(control.client, method)
+
+        async def lossy(path: str, body: bytes | None = None, **options: Any) -> bytes:
+            if "/jobs" not in path or "dryRun" in path or self.failed >= times:
+                found: bytes = await real(path, body, **options)
+                return found
+            self.failed += 1
+            if not before:
+                await real(path, body, **options)
+            raise error
+
+        setattr(control.client, method, lossy)
+
+
+LOST = Unreachable("lost on the way")
+
+
+@pytest.mark.parametrize(
+    ("method", "before", "error"),
+    [
+        ("delete", True, LOST),
+        ("delete", False, LOST),
+        ("create", True, LOST),
+        ("create", False, LOST),
+        ("create", True, Forbidden("not today", status=403)),
+    ],
+    ids=["delete unsent", "delete unanswered", "create unsent", "create unanswered", "create refused"],
+)
+async def test_a_request_that_fails_loses_no_job(
+    stage: Any, method: str, before: bool, error: Exception
+) -> None:
+    async with stage.controller() as control:
+        old = await running(stage)
+        lossy = Lossy(control, method, 1, before=before, error=error)
+        await stage.set("ConfigMap", "app", {"level": "debug"})
+        new = await again(stage, old)
+        await stage.quiet(control)
+        assert lossy.failed == 1
+        assert (await stage.get("Job", "import"))["metadata"]["uid"] == new["metadata"]["uid"]
+        assert not control.reconciler._pending
+        if method == "create" and before:
+            reasons = [event["reason"] for event in await stage.events("import")]
+            assert "Failed" in reasons
+
+
+async def test_what_is_refused_for_long_is_tried_for_ever_and_told(stage: Any) -> None:
+    async with stage.controller() as control:
+        old = await running(stage)
+        lossy = Lossy(control, "create", 4, before=True, error=Forbidden("not today", status=403))
+        await stage.set("ConfigMap", "app", {"level": "debug"})
+        [event] = await stage.until(lambda: stage.events("import"), "no Event")
+        assert event["type"] == "Warning"
+        assert "deleted to be created again" in event["note"]
+        assert "not today" in event["note"]
+        assert event["regarding"]["uid"] == old["metadata"]["uid"]
+        await again(stage, old)
+        assert lossy.failed == 4
+
+
+async def test_a_controller_that_is_stopped_in_between_finishes_first(stage: Any) -> None:
+    async with stage.controller() as control:
+        old = await running(stage)
+        lossy = Lossy(control, "create", 3, before=True, error=LOST)
+        await stage.set("ConfigMap", "app", {"level": "debug"})
+        await stage.until(lambda: asyncio.sleep(0, lossy.failed), "it was not tried")
+    new = await stage.get("Job", "import")
+    assert new["metadata"]["uid"] != old["metadata"]["uid"]
+
+
+async def test_a_finalizer_of_the_old_one_is_waited_for(stage: Any) -> None:
+    async with stage.controller():
+        metadata = {"annotations": {"reroll.dev/auto": "true"}, "finalizers": ["example.com/keep"]}
+        old = await running(stage, metadata=metadata)
+        await stage.set("ConfigMap", "app", {"level": "debug"})
+
+        async def going() -> bool:
+            return "deletionTimestamp" in (await stage.get("Job", "import"))["metadata"]
+
+        await stage.until(going, "it was not deleted")
+        await stage.patch("Job", "import", {"metadata": {"finalizers": None}})
+        new = await again(stage, old)
+        assert "example.com/keep" in new["metadata"]["finalizers"]
+        await stage.patch("Job", "import", {"metadata": {"finalizers": None}})
+
+
+async def test_somebody_elses_successor_is_taken_as_it_is(stage: Any) -> None:
+    """A GitOps tool was quicker: its Job was made after the change, and is not made again."""
+    async with stage.controller() as control:
+        old = await running(stage)
+        real = control.client.create
+
+        async def create(path: str, body: bytes, **options: Any) -> bytes:
+            if path.endswith("/jobs"):
+                control.client.create = real
+                await stage.create(job())
+            found: bytes = await real(path, body, **options)
+            return found
+
+        control.client.create = create
+        await stage.set("ConfigMap", "app", {"level": "debug"})
+        new = await again(stage, old)
+        await stage.adopted("import", "Job")
+        await stage.quiet(control)
+        assert (await stage.get("Job", "import"))["metadata"]["uid"] == new["metadata"]["uid"]
+        # It has no mark: it is not ours.
+        assert "annotations" not in new["spec"]["template"]["metadata"]
