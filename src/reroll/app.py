@@ -34,6 +34,8 @@ from reroll.core.labels import LabelSelector
 from reroll.core.observe import ConfigMapObject, NamespaceObject, SecretObject, object_type
 from reroll.core.policy import PolicyDefaults
 from reroll.core.records import ConfigId, ConfigKind, WorkloadId
+from reroll.dialects import Dialects
+from reroll.dialects.reloader import DEFAULT_KEYS
 from reroll.kube.backoff import Backoff
 from reroll.kube.client import Client
 from reroll.kube.config import ClusterConfig
@@ -95,7 +97,7 @@ class Controller:
             ),
             ask=self._ask,
             want=lambda config: self.reader.want(config),
-            reloader=settings.reloader_annotations,
+            dialects=Dialects(reloader=DEFAULT_KEYS if settings.reloader_annotations else None),
             field_manager=settings.field_manager,
             in_scope=lambda namespace, labels: selector.matches(labels),
             kinds=self.kinds,
@@ -122,6 +124,8 @@ class Controller:
         self.optional_reflectors: list[AnyReflector] = []
         self.working = False
         """The actors run: everything was read once."""
+        self._told: dict[tuple[str, str], str] = {}
+        """(resource, namespace) -> its problem as it was last logged: each is said once."""
         self._stopping = asyncio.Event()
         self._problem = "waiting for the API server"
 
@@ -201,7 +205,7 @@ class Controller:
     def _workload_reflector(self, kind: WorkloadKind, handler: Workloads, scope: str) -> AnyReflector:
         return Reflector[Any](
             self.client,
-            Resource(kind.group, kind.version, kind.plural, kind.kind),
+            Resource(kind.group, kind.version, kind.plural, kind.kind, custom=kind.custom),
             handler,
             object_type(kind),
             namespace=scope,
@@ -222,8 +226,9 @@ class Controller:
             await asyncio.gather(*(reflector.run() for reflector in reflectors))
         finally:
             self.optional_reflectors = [r for r in self.optional_reflectors if r not in reflectors]
-            for handler in handlers:
+            for handler, reflector in zip(handlers, reflectors, strict=True):
                 handler.gone()
+                self._told.pop((reflector.resource.id, reflector.namespace), None)
 
     def _config_reflector(
         self, resource: Resource, kind: ConfigKind, object_type: type, scope: str
@@ -243,10 +248,15 @@ class Controller:
     def _on_state(self, statistics: Statistics) -> None:
         """A watch changed its state: say so, and don't take what can't be read for missing."""
         where = {"resource": statistics.resource, "namespace": statistics.namespace or "*"}
+        place = (statistics.resource, statistics.namespace)
         if statistics.problem:
-            log.warning("watch failed", state=statistics.state, problem=statistics.problem, **where)
-        elif statistics.state == "watching" and statistics.restarts:
-            log.info("watching again", **where)
+            if self._told.get(place) != statistics.problem:
+                self._told[place] = statistics.problem
+                log.warning("watch failed", state=statistics.state, problem=statistics.problem, **where)
+        elif statistics.state == "watching":
+            self._told.pop(place, None)
+            if statistics.restarts:
+                log.info("watching again", **where)
         if not statistics.synced:
             kind = _KINDS_OF.get(statistics.resource, statistics.resource)
             self.store.set_collection(kind, statistics.namespace, statistics.problem or "it is being read")

@@ -56,7 +56,7 @@ def test_a_bad_auto_follows_nothing_for_its_sake(value: str) -> None:
     else:
         assert (found.configmaps, found.secrets) == (False, False)
     assert items(found) == ["app"]
-    assert 'it takes "true", "false", "configmaps" or "secrets"' in only_message(found)
+    assert '"configmaps", "secrets" or "secretproviderclasses"' in only_message(found)
     assert found.refused == ""
 
 
@@ -94,6 +94,9 @@ def test_for_each_setting_the_first_layer_wins() -> None:
     assert found.origins == {
         "configmaps": "annotation reroll.dev/auto of namespace shop",
         "secrets": "annotation reroll.dev/auto of namespace shop",
+        "secretproviderclasses": "annotation reroll.dev/auto of namespace shop",
+        "on_create": "default",
+        "on_delete": "default",
         "search": "annotation reroll.dev/search of namespace shop",
         "follow": "annotation reroll.dev/follow of the workload",
         "ignore": "default",
@@ -187,7 +190,7 @@ def test_a_bad_search_counts_as_not_set() -> None:
         ("follows", "did you mean reroll.dev/follow?"),
         ("Settle", "did you mean reroll.dev/settle?"),
         ("sharewith", "did you mean reroll.dev/share-with?"),
-        ("zzz", "there are auto, follow, ignore, search, mode and settle"),
+        ("zzz", "there are auto, follow, ignore, search, mode, settle, on-create and on-delete"),
         ("", "there are auto"),
     ],
 )
@@ -231,3 +234,22 @@ def test_other_namespaces_only_where_allowed() -> None:
 )
 def test_config_flags(annotations: dict[str, str], flags: ConfigFlags) -> None:
     assert config_flags(annotations) == flags
+
+
+@pytest.mark.parametrize("setting", ["on-create", "on-delete"])
+@pytest.mark.parametrize(("value", "said"), [("true", True), (" False ", False), ("perhaps", None)])
+def test_creation_and_deletion_are_true_or_false(setting: str, value: str, said: bool | None) -> None:
+    found = policy({"auto": "true", setting: value})
+    expected = said if setting == "on-create" or said is not None else False
+    assert getattr(found, setting.replace("-", "_")) == expected
+    assert bool(found.problems) == (said is None)
+
+
+def test_kinds_that_do_not_count_are_followed_by_nothing() -> None:
+    found = policy(
+        {"auto": "true", "follow": "secret/a configmap/b", "search": "true"},
+        defaults=PolicyDefaults(kinds=("configmap",)),
+    )
+    assert (found.configmaps, found.secrets, found.secretproviderclasses) == (True, False, False)
+    assert items(found) == ["configmap/b"]
+    assert found.search_kinds == ("configmap",)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from reroll.core.policy import ConfigFlags, Layer, Policy, PolicyDefaults
+from reroll.core.policy import ConfigFlags, Layer, Pause, Policy, PolicyDefaults
 from reroll.core.records import ConfigId, WorkloadId, WorkloadRecord
-from reroll.dialects import config_flags, relevant, resolve_policy
-from reroll.dialects.reloader import reloader_layer
+from reroll.dialects import ALL, Dialects
+from reroll.dialects.reloader import Keys, reloader_layer
 
 AUTO = "reloader.stakater.com/auto"
 SEARCH = "reloader.stakater.com/search"
@@ -45,7 +45,8 @@ def policy(
         mark=None,
         applied=None,
     )
-    return resolve_policy(workload, namespace or {}, defaults or PolicyDefaults(), reloader=reloader)
+    dialects = ALL if reloader else Dialects(reloader=None)
+    return dialects.resolve_policy(workload, namespace or {}, defaults or PolicyDefaults())
 
 
 def follows(found: Layer | Policy, kind: str, name: str) -> bool:
@@ -137,6 +138,7 @@ def test_a_type_without_annotations_on_the_workload_reads_the_pod_template() -> 
     assert layer({}, template).origins == {
         "configmaps": f"annotation {AUTO} of the pod template of the workload",
         "secrets": f"annotation {AUTO} of the pod template of the workload",
+        "secretproviderclasses": f"annotation {AUTO} of the pod template of the workload",
         "search": f"annotation {SEARCH} of the pod template of the workload",
         "follow": (
             f"annotation {CM_RELOAD} of the pod template of the workload and "
@@ -149,7 +151,7 @@ def test_a_type_without_annotations_on_the_workload_reads_the_pod_template() -> 
         None,
         True,
         True,
-        ("secret",),
+        ("secret", "secretproviderclass"),
     )
     assert follows(found, "configmap", "own")
     assert follows(found, "secret", "t-secret")
@@ -201,11 +203,11 @@ def test_native_settings_on_the_pod_template_are_told() -> None:
 
 def test_flags_of_config_objects_of_all_dialects() -> None:
     theirs = {"reloader.stakater.com/ignore": "true", "reloader.stakater.com/match": "true"}
-    assert config_flags(theirs) == ConfigFlags(ignored=True, matchable=True)
-    assert config_flags(theirs, reloader=False) == ConfigFlags()
-    assert config_flags({"reloader.stakater.com/ignore": "True"}) == ConfigFlags()
+    assert ALL.config_flags(theirs) == ConfigFlags(ignored=True, matchable=True)
+    assert Dialects(reloader=None).config_flags(theirs) == ConfigFlags()
+    assert ALL.config_flags({"reloader.stakater.com/ignore": "True"}) == ConfigFlags()
     own = {"reroll.dev/share-with": "a", "reroll.dev/match": "true"}
-    assert config_flags(own) == (False, True, "a")
+    assert ALL.config_flags(own) == (False, True, "a")
 
 
 def test_only_what_a_dialect_reads_is_relevant() -> None:
@@ -215,4 +217,107 @@ def test_only_what_a_dialect_reads_is_relevant() -> None:
         "reroll.dev/config": "d",
         "kubectl.kubernetes.io/last-applied": "{}",
     }
-    assert relevant(kept | dropped) == kept
+    assert ALL.relevant(kept | dropped) == kept
+
+
+class TestPausePeriod:
+    PERIOD = "deployment.reloader.stakater.com/pause-period"
+    AT = "deployment.reloader.stakater.com/paused-at"
+
+    def test_on_the_workload_or_else_on_the_pod_template(self) -> None:
+        for own, template in (
+            ({AUTO: "true", self.PERIOD: "5m"}, {}),
+            ({AUTO: "true"}, {self.PERIOD: "5m"}),
+            ({self.PERIOD: "5m"}, {self.PERIOD: "1h"}),
+        ):
+            assert layer(own, template).pause == Pause(300.0, self.AT)
+
+    def test_since_when_is_read_back(self) -> None:
+        found = layer({self.PERIOD: "5m", self.AT: "1970-01-01T00:01:40Z"})
+        assert found.pause == Pause(300.0, self.AT, 100.0)
+
+    def test_a_time_that_can_not_be_read_is_long_ago(self) -> None:
+        assert layer({self.PERIOD: "5m", self.AT: "yesterday"}).pause == Pause(300.0, self.AT, 0.0)
+
+    def test_what_is_left_of_it_is_seen_without_a_period(self) -> None:
+        assert layer({self.AT: "1970-01-01T00:01:40Z"}).pause == Pause(None, self.AT, 100.0)
+
+    @pytest.mark.parametrize("value", ["soon", "-5m", "0", ""])
+    def test_a_bad_period_is_told_and_pauses_nothing(self, value: str) -> None:
+        found = layer({AUTO: "true", self.PERIOD: value})
+        assert found.pause is None
+        assert [problem.annotation for problem in found.problems] == [self.PERIOD]
+        assert found.configmaps
+
+    def test_only_deployments_can_be_paused(self) -> None:
+        found = reloader_layer({self.PERIOD: "5m"}, {}, "the workload", kind="StatefulSet")
+        assert found is not None
+        assert found.pause is None
+
+
+class TestRolloutStrategy:
+    STRATEGY = "reloader.stakater.com/rollout-strategy"
+
+    def mode(self, value: str, kind: str = "Rollout") -> tuple[str | None, int]:
+        found = reloader_layer({AUTO: "true", self.STRATEGY: value}, {}, "the workload", kind=kind)
+        assert found is not None
+        return found.mode, len(found.problems)
+
+    def test_a_rollout_of_argo_can_be_restarted(self) -> None:
+        assert self.mode("restart") == ("restart", 0)
+        assert self.mode("rollout") == ("rollout", 0)
+        assert self.mode("recreate") == ("rollout", 1)
+
+    def test_other_kinds_take_no_notice(self) -> None:
+        assert self.mode("restart", "Deployment") == (None, 0)
+
+
+class TestSecretProviderClasses:
+    def test_they_are_a_type_of_their_own(self) -> None:
+        found = layer({"secretproviderclass.reloader.stakater.com/auto": "true"})
+        assert (found.configmaps, found.secrets, found.secretproviderclasses) == (None, None, True)
+
+    def test_named_and_excluded(self) -> None:
+        found = layer(
+            {
+                "secretproviderclass.reloader.stakater.com/reload": "vault,.*-db",
+                "secretproviderclasses.exclude.reloader.stakater.com/reload": "old-db",
+            }
+        )
+        assert [str(item) for item in found.follow or ()] == [
+            "secretproviderclass/vault",
+            "secretproviderclass/regex(.*-db)",
+        ]
+        assert [str(item) for item in found.ignore] == ["secretproviderclass/old-db"]
+
+
+def test_excluded_on_the_pod_template_where_the_workload_excludes_nothing() -> None:
+    assert [str(item) for item in layer({AUTO: "true"}, {CM_EXCLUDE: "a"}).ignore] == ["configmap/a"]
+    assert [str(item) for item in layer({CM_EXCLUDE: "b"}, {CM_EXCLUDE: "a"}).ignore] == ["configmap/b"]
+
+
+def test_annotations_that_were_given_another_name() -> None:
+    keys = Keys(
+        configmap="acme.io/cm",
+        auto="acme.io/auto",
+        match="acme.io/match",
+        pause_period="acme.io/pause",
+        paused_at="acme.io/paused",
+    )
+    dialects = Dialects(reloader=keys)
+    theirs = {"acme.io/cm": "app", "acme.io/auto": "false", "acme.io/pause": "1m", "other.io/x": "1"}
+    assert dialects.relevant(theirs) == {key: theirs[key] for key in theirs if key != "other.io/x"}
+    found = reloader_layer(theirs, {}, "the workload", keys=keys)
+    assert found is not None
+    assert (found.configmaps, [str(item) for item in found.follow or ()]) == (False, ["configmap/app"])
+    assert found.pause == Pause(60.0, "acme.io/paused")
+    assert reloader_layer({AUTO: "true", CM_RELOAD: "app"}, {}, "the workload", keys=keys) == Layer()
+    assert dialects.config_flags({"acme.io/match": "true"}).matchable
+    assert not dialects.config_flags({"reloader.stakater.com/match": "true"}).matchable
+
+
+def test_marks_are_no_annotations() -> None:
+    assert (
+        ALL.relevant({"reloader.stakater.com/last-reloaded-from": "{}", "wave.pusher.com/config-hash": "x"})
+        == {}
+    )

@@ -54,7 +54,7 @@ def explain(
     """
     from reroll.cli.failure import Failure
     from reroll.cli.output import dump
-    from reroll.core.kinds import find_kind
+    from reroll.core.kinds import KINDS, find_kind
     from reroll.core.policy import PolicyDefaults
     from reroll.core.records import WorkloadId
     from reroll.insight.explain import Explanation
@@ -64,7 +64,7 @@ def explain(
     from reroll.kube.errors import NotFound
 
     kind_word, slash, name = workload.partition("/")
-    kind = find_kind(kind_word)
+    kind = find_kind(kind_word, KINDS)
     if not slash or not name or kind is None:
         raise Failure(
             f"{workload!r} is no workload: write KIND/NAME, such as deployment/web, sts/db or ds/agent", 2

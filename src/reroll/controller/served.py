@@ -86,7 +86,7 @@ class ServedKinds:
                     continue
                 if kind.plural not in served:
                     await self._stop(kind.id)
-                elif kind.id not in self._followed:
+                elif kind.id not in self._followed or self._followed[kind.id].done():
                     found = self._kinds[kind.id] = replace(kind, kind=served[kind.plural])
                     log.info("a kind is followed", kind=found.kind, resource=f"{kind.plural}.{group}")
                     self._followed[kind.id] = asyncio.create_task(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -52,7 +51,7 @@ from reroll.core.records import (
 )
 from reroll.core.selector import Selector
 from reroll.core.started import read_before_its_start, started_with
-from reroll.dialects import config_flags, relevant, resolve_policy
+from reroll.dialects import ALL, Dialects
 
 MISSING = Missing()
 UNREAD = Unknown("its content is not read yet", reading=True)
@@ -100,7 +99,7 @@ class Store:
         *,
         ask: Ask = lambda workload, cause: None,
         want: Callable[[ConfigId], None] = lambda config: None,
-        reloader: bool = True,
+        dialects: Dialects = ALL,
         field_manager: str = "reroll",
         in_scope: Callable[[str, Mapping[str, str]], bool] = lambda namespace, labels: True,
         now: Callable[[], float] = time.time,
@@ -114,8 +113,8 @@ class Store:
         self.ask = ask
         self.want = want
         self._defaults = defaults
-        self._reloader = reloader
-        self._flags = partial(config_flags, reloader=reloader)
+        self._dialects = dialects
+        self._flags = dialects.config_flags
         self._manager = field_manager
         self._in_scope = in_scope
         self._now = now
@@ -123,6 +122,7 @@ class Store:
         self._configs: dict[ConfigKind, dict[str, dict[str, ConfigRecord | Unknown]]] = {
             "configmap": {},
             "secret": {},
+            "secretproviderclass": {},
         }
         self._workloads: dict[WorkloadId, Entry] = {}
         self._by_namespace: dict[str, set[WorkloadId]] = {}
@@ -133,6 +133,7 @@ class Store:
         self._writing: dict[WorkloadId, str] = {}
         self._written: dict[WorkloadId, Applied] = {}
         self._doubtful: set[ConfigId] = set()
+        self._gone: dict[ConfigId, Missing] = {}
         self._past = Past(now)
 
     # --- questions ---------------------------------------------------------------------------------
@@ -159,7 +160,7 @@ class Store:
         problem = self._collections.get((config.kind, ""))
         if problem is None:
             problem = self._collections.get((config.kind, config.namespace), "its namespace is not watched")
-        return Unknown(problem) if problem else MISSING
+        return Unknown(problem) if problem else self._gone.get(config, MISSING)
 
     def existing(self, kind: ConfigKind, namespace: str) -> Iterable[str]:
         """Names of all objects of this kind in a namespace."""
@@ -279,12 +280,15 @@ class Store:
             config.namespace, ()
         )
 
-    def drop_config(self, config: ConfigId) -> None:
+    def drop_config(self, config: ConfigId, *, live: bool = False) -> None:
+        """Forget an object that was deleted; `live`: a watch told of it as it happened."""
         names = self._configs[config.kind].get(config.namespace)
         self._doubtful.discard(config)
         if names is not None and names.pop(config.name, None) is not None:
             if not names:
                 del self._configs[config.kind][config.namespace]
+            if live and config in self._consumers:
+                self._gone[config] = Missing(arrived=self._now())
             self._changed(config, appeared=False)
 
     def config_names(self, kind: ConfigKind, namespace: str) -> Iterable[tuple[str, str]]:
@@ -306,10 +310,11 @@ class Store:
 
     def _changed(self, config: ConfigId, *, appeared: bool) -> None:
         if appeared:
+            self._gone.pop(config, None)
             for workload in list(self._followers.get((config.kind, config.namespace), ())):
                 entry = self._workloads[workload]
                 if any(pattern.matches(config, workload.namespace) for pattern in entry.patterns):
-                    self._derive(entry.record)
+                    self._derive(_without_before(entry, config))
         for workload in self._consumers.get(config, ()):
             self.ask(workload, config)
 
@@ -328,7 +333,7 @@ class Store:
             obj,
             kind,
             previous,
-            relevant=relevant,
+            relevant=self._dialects.relevant,
             arrived=self._now() if live else 0.0,
             written_mark=self._writing.get(workload),
             manager=self._manager,
@@ -413,7 +418,7 @@ class Store:
         old = self._workloads.get(record.id)
         if old is not None:
             self._unindex(record.id, old)
-        policy = resolve_policy(record, annotations, self._defaults, reloader=self._reloader)
+        policy = self._dialects.resolve_policy(record, annotations, self._defaults)
         if not self._in_scope(record.id.namespace, labels):
             policy = Policy()
         consumed = (
@@ -440,7 +445,7 @@ class Store:
     def put_namespace(self, obj: NamespaceObject) -> None:
         """A namespace's annotations are defaults for its workloads, its labels may put it in scope."""
         name = sys.intern(obj.metadata.name)
-        value = (relevant(obj.metadata.annotations or {}), obj.metadata.labels or {})
+        value = (self._dialects.relevant(obj.metadata.annotations or {}), obj.metadata.labels or {})
         previous = self._namespaces.get(name, ({}, {}))
         self._namespaces[name] = value
         if previous != value:
@@ -480,6 +485,16 @@ def _with_recorded(record: WorkloadRecord, existing: Existing) -> Existing:
     return names
 
 
+def _without_before(entry: Entry, config: ConfigId) -> WorkloadRecord:
+    """Its record, in which an object that a pattern matches, and that appeared just now, is known not to have been
+    there before: only where its creation is to roll, for else it is recorded as it is."""
+    record, short = entry.record, config.short(entry.record.id.namespace)
+    if not entry.policy.on_create or record.applied is None or short in record.applied.configs:
+        return record
+    applied = replace(record.applied, configs={**record.applied.configs, short: None})
+    return replace(record, applied=applied, unsaved=True)
+
+
 def _pods_start(previous: WorkloadRecord | None, record: WorkloadRecord) -> bool:
     """Has this change, by somebody else than reroll, all its pods started anew?"""
     if previous is None or previous.uid != record.uid:
@@ -494,9 +509,8 @@ def _only_version_differs(a: WorkloadRecord, b: WorkloadRecord) -> bool:
 
 
 def _pattern_places(entry: Entry) -> Iterable[tuple[ConfigKind, str]]:
-    kinds: tuple[ConfigKind, ...] = ("configmap", "secret")
     for pattern in entry.patterns:
-        for kind in kinds if pattern.kind is None else (pattern.kind,):
+        for kind in pattern.kinds:
             yield kind, pattern.namespace or entry.record.id.namespace
 
 
@@ -528,7 +542,7 @@ class Configs:
         self._store.list_config(self._kind, namespace, name, resource_version)
 
     def delete(self, namespace: str, name: str, *, live: bool) -> None:
-        self._store.drop_config(ConfigId(self._kind, namespace, name))
+        self._store.drop_config(ConfigId(self._kind, namespace, name), live=live)
 
     def known(self) -> Iterable[tuple[str, str]]:
         return self._store.config_names(self._kind, self._namespace)

@@ -32,6 +32,7 @@ class ConfigChange(Struct, frozen=True):
     keys: tuple[str, ...] | None
     """The keys that differ, sorted; None: it can't be told which."""
     appeared: bool = False
+    deleted: bool = False
     references: tuple[Reference, ...] = ()
     change: Change = Change()
     """When. Without a stamp where a key was removed: see `_when`."""
@@ -39,8 +40,8 @@ class ConfigChange(Struct, frozen=True):
     def describe(self, home: str) -> str:
         """Such as ``configmap/app changed (LOG_LEVEL, PORT)``."""
         name = self.config.short(home)
-        if self.appeared:
-            return f"{name} appeared"
+        if self.appeared or self.deleted:
+            return f"{name} {'appeared' if self.appeared else 'was deleted'}"
         if self.keys is None:
             return f"{name} changed"
         shown = ", ".join(self.keys[:5]) + (f" and {len(self.keys) - 5} more" if len(self.keys) > 5 else "")
@@ -117,16 +118,31 @@ def _by_key(state: ConfigRecord, c: Consumed) -> dict[str, str]:
     return now
 
 
-def compare(c: Consumed, state: ConfigState, before: Applied, *, home: str, rekeyed: bool) -> Comparison:
+def compare(
+    c: Consumed,
+    state: ConfigState,
+    before: Applied,
+    *,
+    home: str,
+    rekeyed: bool,
+    on_create: bool | None = None,
+    on_delete: bool = False,
+) -> Comparison:
     """One followed object against what was recorded of it.
 
     `rekeyed`: the record was made with another digest key, so what it holds of Secrets counts as not known.
+    `on_create`, `on_delete`: see `Policy`.
     """
     short = c.config.short(home)
-    known = short in before.configs and not (rekeyed and c.config.kind == "secret")
+    known = short in before.configs and not (rekeyed and c.config.kind != "configmap")
     old = before.configs[short] if known else None
     if isinstance(state, Unknown):
         return Comparison(c, short, old, recorded=known, note=f"{short} can't be read: {state.reason}")
+    if isinstance(state, Missing) and on_delete and old is not None:
+        change = ConfigChange(
+            c.config, None, deleted=True, references=c.references, change=Change(arrived=state.arrived)
+        )
+        return Comparison(c, short, None, vanished=True, write=True, stale=change)
     if isinstance(state, Missing):
         return Comparison(
             c,
@@ -150,10 +166,13 @@ def compare(c: Consumed, state: ConfigState, before: Applied, *, home: str, reke
     if old is None:
         # A pod that needs it could not have started without it, so every pod that runs has read it; and if
         # nothing that counts is in it, pods see no more than before.
-        if not c.optional or all(digest in (ABSENT, LEFT_OUT) for digest in now.values()):
+        unseen = all(digest in (ABSENT, LEFT_OUT) for digest in now.values())
+        if not c.optional or on_create is False or (unseen and not on_create):
             return noted
         appeared = ConfigChange(c.config, None, appeared=True, references=c.references, change=state.change)
         return replace(noted, stale=appeared)
+    if state.read_at_start:
+        return noted
     keys: tuple[str, ...] | None
     if isinstance(old, dict):
         keys = _differing_keys(old, now, c)

@@ -68,7 +68,7 @@ def consumption(workload: WorkloadRecord, policy: Policy, existing: Existing) ->
 
     parts: dict[ConfigId, _Part] = {}
     for config, references in referenced.items():
-        auto = policy.configmaps if config.kind == "configmap" else policy.secrets
+        auto = policy.follows_all(config.kind)
         if auto or (policy.search and config.kind in policy.search_kinds):
             parts.setdefault(config, _Part()).add(_keys(references), references, needs_match=not auto)
     origin = policy.origins.get("follow", "")

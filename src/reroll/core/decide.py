@@ -44,6 +44,8 @@ class Kind(Enum):
     """It is stale, and it is not yet time."""
     SKIP = "skip"
     """Nothing to do."""
+    RESUME = "resume"
+    """It was paused as it was rolled, and that was long enough."""
     REFUSE = "refuse"
     """Its policy can't be told: acting could do what its owner forbade."""
 
@@ -104,6 +106,8 @@ class Decision(Struct, frozen=True):
     """To be written on the pod template (Roll)."""
     how: How = How.TEMPLATE
     """By which means (Roll)."""
+    pause: float | None = None
+    """To be paused as it is rolled, as of this time (Roll)."""
     until: float | None = None
     """When to ask again (Wait), in seconds since the epoch; None: when something changes."""
     notes: tuple[str, ...] = ()
@@ -116,6 +120,23 @@ class Decision(Struct, frozen=True):
 
 def decide(s: Situation) -> Decision:
     """The decision for one workload. Pure; never raises for any content of the records."""
+    decision = _decide(s)
+    pause = s.policy.pause
+    if pause is None or pause.since is None or s.workload.deleting:
+        return decision
+    if decision.kind not in (Kind.SKIP, Kind.WAIT, Kind.REFUSE):
+        return decision
+    if not s.workload.paused:
+        return Decision(Kind.RESUME, "somebody resumed it, and it no longer counts as paused by reroll")
+    if pause.over(s.now):
+        return Decision(Kind.RESUME, "it was paused when it was rolled, and that was long enough")
+    over = pause.since + (pause.period or 0.0)
+    if decision.kind is Kind.WAIT:
+        return replace(decision, until=over if decision.until is None else min(over, decision.until))
+    return replace(decision, kind=Kind.WAIT, until=over, notes=(*decision.notes, "it is paused meanwhile"))
+
+
+def _decide(s: Situation) -> Decision:
     w, policy = s.workload, s.policy
     if w.deleting:
         return Decision(Kind.SKIP, "it is being deleted")
@@ -141,8 +162,8 @@ def decide(s: Situation) -> Decision:
             return Decision(Kind.SKIP, "it consumes nothing that it follows", notes=notes)
         return _adopt(s, counting, notes)
 
-    rekeyed = before.key_id != s.key_id and any(name.startswith("secret/") for name in before.configs)
-    findings = [compare(c, s.states[c.config], before, home=home, rekeyed=rekeyed) for c in counting]
+    rekeyed = before.key_id != s.key_id and any(not name.startswith("configmap/") for name in before.configs)
+    findings = _compare(s, counting, before, rekeyed)
     notes = notes + tuple(f.note for f in findings if f.note)
     stale = tuple(f.stale for f in findings if f.stale is not None)
     if not stale:
@@ -181,6 +202,7 @@ def decide(s: Situation) -> Decision:
             warning=True,
         )
 
+    pause = _pause(s, how)
     if w.paused and how is How.TEMPLATE:
         notes += ("it is paused: its pods follow when it is resumed",)
     if w.on_delete and how is How.TEMPLATE:
@@ -192,6 +214,7 @@ def decide(s: Situation) -> Decision:
         applied=after,
         mark=s.marks.next(w, after, stale) if how in (How.TEMPLATE, How.AGAIN) else None,
         how=how,
+        pause=pause,
         notes=notes + _SAYS.get(how, ()),
         ask_pods=s.pods is None and not all(change.change.live for change in stale),
     )
@@ -203,6 +226,32 @@ _SAYS: Mapping[How, tuple[str, ...]] = {
     How.AGAIN: ("it is deleted and created again",),
     How.INSTANTIATE: ("a Job is started from it",),
 }
+
+
+def _pause(s: Situation, how: How) -> float | None:
+    """Since when it is to be paused as it is rolled; None: it is not. What a person has paused is left alone."""
+    pause = s.policy.pause
+    if pause is None or not pause.period or s.workload.paused or how is not How.TEMPLATE:
+        return None
+    return s.now
+
+
+def _compare(
+    s: Situation, counting: Sequence[Consumed], before: Applied, rekeyed: bool
+) -> tuple[Comparison, ...]:
+    home, policy = s.workload.id.namespace, s.policy
+    return tuple(
+        compare(
+            c,
+            s.states[c.config],
+            before,
+            home=home,
+            rekeyed=rekeyed,
+            on_create=policy.on_create,
+            on_delete=policy.on_delete,
+        )
+        for c in counting
+    )
 
 
 def _how(s: Situation) -> How:
@@ -326,8 +375,7 @@ def _changed_before_the_start(
     s: Situation, counting: Sequence[Consumed], before: Applied
 ) -> tuple[ConfigChange, ...]:
     """What differs from what is recorded, and was read by pods that somebody else had started."""
-    home, rekeyed = s.workload.id.namespace, before.key_id != s.key_id
-    findings = [compare(c, s.states[c.config], before, home=home, rekeyed=rekeyed) for c in counting]
+    findings = _compare(s, counting, before, before.key_id != s.key_id)
     return tuple(f.stale for f in findings if f.stale is not None)
 
 

@@ -34,7 +34,7 @@ from msgspec import Struct, field
 from reroll.core.applied import APPLIED, CONFIG, PREFIX, RESTARTING
 from reroll.core.durations import format_duration, parse_duration
 from reroll.core.records import ConfigKind
-from reroll.core.selector import KINDS, Selector, parse_items
+from reroll.core.selector import ALL_KINDS, Selector, parse_items
 
 AUTO: Final = PREFIX + "auto"
 FOLLOW: Final = PREFIX + "follow"
@@ -42,10 +42,12 @@ IGNORE: Final = PREFIX + "ignore"
 SEARCH: Final = PREFIX + "search"
 MODE: Final = PREFIX + "mode"
 SETTLE: Final = PREFIX + "settle"
+ON_CREATE: Final = PREFIX + "on-create"
+ON_DELETE: Final = PREFIX + "on-delete"
 MATCH: Final = PREFIX + "match"
 SHARE_WITH: Final = PREFIX + "share-with"
 
-SETTINGS: Final = (AUTO, FOLLOW, IGNORE, SEARCH, MODE, SETTLE)
+SETTINGS: Final = (AUTO, FOLLOW, IGNORE, SEARCH, MODE, SETTLE, ON_CREATE, ON_DELETE)
 """What a workload or a namespace can set."""
 ON_CONFIG: Final = (MATCH, SHARE_WITH)
 """What only a ConfigMap or Secret can set; `ignore` is for both."""
@@ -61,6 +63,8 @@ _AUTO_WORDS: Final[dict[str, ConfigKind]] = {
     "configmap": "configmap",
     "secrets": "secret",
     "secret": "secret",
+    "secretproviderclasses": "secretproviderclass",
+    "secretproviderclass": "secretproviderclass",
 }
 _BOOLS: Final = {"true": True, "false": False}
 
@@ -75,17 +79,36 @@ class Problem(Struct, frozen=True, gc=False):
     """What is wrong, what holds instead, and what to write; for the owner of the workload."""
 
 
+class Pause(Struct, frozen=True, gc=False):
+    """A Deployment is paused as it is rolled, and resumed by itself: Reloader's ``pause-period``."""
+
+    period: float | None
+    """Seconds that it stays paused after a roll; None: it is not paused (any more)."""
+    annotation: str
+    """Where it is noted when it was paused."""
+    since: float | None = None
+    """When that was, by this annotation, in seconds since the epoch; None: it is not there."""
+
+    def over(self, now: float) -> bool:
+        """Has it been paused, and for long enough?"""
+        return self.since is not None and now >= self.since + (self.period or 0.0)
+
+
 class Layer(Struct, frozen=True, gc=False):
     """What one source says. None: it does not say."""
 
     configmaps: bool | None = None
     secrets: bool | None = None
+    secretproviderclasses: bool | None = None
     search: bool | None = None
-    search_kinds: tuple[ConfigKind, ...] = KINDS
+    search_kinds: tuple[ConfigKind, ...] = ALL_KINDS
     follow: tuple[Selector, ...] | None = None
     ignore: tuple[Selector, ...] = ()
     mode: str | None = None
     settle: float | None = None
+    on_create: bool | None = None
+    on_delete: bool | None = None
+    pause: Pause | None = None
     origins: dict[str, str] = field(default_factory=dict)
     """Setting (a field of this record) -> where it comes from, such as ``annotation reroll.dev/auto of the
     workload``."""
@@ -109,6 +132,12 @@ class PolicyDefaults(Struct, frozen=True, gc=False):
     """A stale CronJob starts a Job at once; otherwise only its template is changed, for the next one."""
     finished_jobs: bool = False
     """A stale Job is created again although it is finished."""
+    on_create: bool | None = None
+    """Whether the creation of an object that was not there rolls; None: if pods that run without it would use it."""
+    on_delete: bool = False
+    """Whether the deletion of an object rolls."""
+    kinds: tuple[ConfigKind, ...] = ALL_KINDS
+    """The kinds of config object that count at all."""
 
 
 class Policy(Struct, frozen=True, gc=False):
@@ -118,10 +147,12 @@ class Policy(Struct, frozen=True, gc=False):
     """Follow every ConfigMap that the pod template references."""
     secrets: bool = False
     """Follow every Secret that the pod template references."""
+    secretproviderclasses: bool = False
+    """Follow every SecretProviderClass that the pod template mounts."""
     search: bool = False
     """Follow those referenced objects that carry `match`."""
-    search_kinds: tuple[ConfigKind, ...] = KINDS
-    """The kinds that `search` is about: both, but for Reloader's annotations on a pod template."""
+    search_kinds: tuple[ConfigKind, ...] = ALL_KINDS
+    """The kinds that `search` is about: all, but for Reloader's annotations on a pod template."""
     follow: tuple[Selector, ...] = ()
     ignore: tuple[Selector, ...] = ()
     mode: str = DEFAULT_MODE
@@ -130,6 +161,11 @@ class Policy(Struct, frozen=True, gc=False):
     cross_namespace: bool = False
     instantiate: bool = False
     finished_jobs: bool = False
+    on_create: bool | None = None
+    """Roll when an object that was not there is created; None: if pods that run without it would use it."""
+    on_delete: bool = False
+    """Roll when an object is deleted."""
+    pause: Pause | None = None
     origins: dict[str, str] = field(default_factory=dict)
     """Setting (a field of this record) -> where it comes from, for people; every setting is there."""
     problems: tuple[Problem, ...] = ()
@@ -139,7 +175,13 @@ class Policy(Struct, frozen=True, gc=False):
     @property
     def enabled(self) -> bool:
         """True if anything asks reroll to follow the workload's configuration."""
-        return self.configmaps or self.secrets or self.search or bool(self.follow)
+        return any(map(self.follows_all, ALL_KINDS)) or self.search or bool(self.follow)
+
+    def follows_all(self, kind: ConfigKind) -> bool:
+        """True if every object of this kind that the pod template references is followed."""
+        if kind == "configmap":
+            return self.configmaps
+        return self.secrets if kind == "secret" else self.secretproviderclasses
 
 
 class ConfigFlags(NamedTuple):
@@ -151,6 +193,11 @@ class ConfigFlags(NamedTuple):
 
 
 _EMPTY: Final = Layer()
+
+
+def plural(kind: ConfigKind) -> str:
+    """A kind of config object as `Policy` and `auto` call many of it."""
+    return f"{kind}es" if kind.endswith("s") else f"{kind}s"
 
 
 def native_layer(annotations: Mapping[str, str], origin: str) -> Layer:
@@ -178,6 +225,8 @@ class _Reading:
         self.ignore: tuple[Selector, ...] = ()
         self.mode: str | None = None
         self.settle: float | None = None
+        self.on_create: bool | None = None
+        self.on_delete: bool | None = None
         self.origins: dict[str, str] = {}
         self.problems: list[Problem] = []
         self.refusals: dict[str, str] = {}
@@ -186,11 +235,14 @@ class _Reading:
         return Layer(
             configmaps=None if self.auto is None else "configmap" in self.auto,
             secrets=None if self.auto is None else "secret" in self.auto,
+            secretproviderclasses=None if self.auto is None else "secretproviderclass" in self.auto,
             search=self.search,
             follow=self.follow,
             ignore=self.ignore,
             mode=self.mode,
             settle=self.settle,
+            on_create=self.on_create,
+            on_delete=self.on_delete,
             origins=self.origins,
             problems=tuple(self.problems),
             refusals=self.refusals,
@@ -200,13 +252,13 @@ class _Reading:
         where = f"annotation {key} of {self.origin}"
         if key == AUTO:
             self.read_auto(value)
-            self.origins["configmaps"] = self.origins["secrets"] = where
+            self.origins.update({plural(kind): where for kind in ALL_KINDS})
         elif key == SEARCH:
-            self.search = _BOOLS.get(value.strip().lower())
-            if self.search is None:
-                self.problem(key, value, 'it takes "true" or "false", and counts as not set')
-            else:
-                self.origins["search"] = where
+            self.search = self.read_bool("search", key, value, where)
+        elif key == ON_CREATE:
+            self.on_create = self.read_bool("on_create", key, value, where)
+        elif key == ON_DELETE:
+            self.on_delete = self.read_bool("on_delete", key, value, where)
         elif key == FOLLOW:
             self.follow = self.items(key, value, "it is left out, the other items hold")
             self.origins["follow"] = where
@@ -229,16 +281,17 @@ class _Reading:
     def read_auto(self, value: str) -> None:
         words = [word for word in value.lower().replace(",", " ").split() if word]
         if words in (["true"], ["false"]):
-            self.auto = frozenset(KINDS if words == ["true"] else ())
+            self.auto = frozenset(ALL_KINDS if words == ["true"] else ())
             return
         self.auto = frozenset(_AUTO_WORDS[word] for word in words if word in _AUTO_WORDS)
         bad = [word for word in words if word not in _AUTO_WORDS]
         if bad or not words:
-            held = " and ".join(f"{kind}s" for kind in KINDS if kind in self.auto) or "nothing"
+            held = " and ".join(plural(kind) for kind in ALL_KINDS if kind in self.auto) or "nothing"
             self.problem(
                 AUTO,
                 value,
-                f'it takes "true", "false", "configmaps" or "secrets"; {held} is followed for its sake',
+                f'it takes "true", "false", "configmaps", "secrets" or "secretproviderclasses"; {held} is followed '
+                f"for its sake",
             )
 
     def items(self, key: str, value: str, consequence: str) -> tuple[Selector, ...]:
@@ -273,6 +326,14 @@ class _Reading:
         message = f"no such mode: it takes {_listed(MODES)}; nothing is done until it is corrected"
         self.refusals["mode"] = self.problem(MODE, value, message)
 
+    def read_bool(self, setting: str, key: str, value: str, where: str) -> bool | None:
+        said = _BOOLS.get(value.strip().lower())
+        if said is None:
+            self.problem(key, value, 'it takes "true" or "false", and counts as not set')
+        else:
+            self.origins[setting] = where
+        return said
+
     def read_settle(self, value: str, where: str) -> None:
         try:
             settle = parse_duration(value)
@@ -304,17 +365,20 @@ def resolve(layers: Sequence[Layer], defaults: PolicyDefaults, *, home: str = ""
         return _EMPTY
 
     auto: dict[str, bool] = {}
-    for setting in ("configmaps", "secrets"):
+    for kind in ALL_KINDS:
+        setting = plural(kind)
         said: bool | None = getattr(first(setting), setting)
-        auto[setting] = defaults.auto_all if said is None else said
+        auto[setting] = (defaults.auto_all if said is None else said) and kind in defaults.kinds
         if said is None and defaults.auto_all:
             origins[setting] = "controller setting --auto-all"
     search = first("search")
+    search_kinds = tuple(kind for kind in search.search_kinds if kind in defaults.kinds)
     follow = first("follow").follow or ()
     mode = first("mode")
     if "mode" in mode.refusals:
         refused.append(mode.refusals["mode"])
     settle = first("settle").settle
+    on_create, on_delete = first("on_create").on_create, first("on_delete").on_delete
     ignoring = [layer for layer in layers if "ignore" in layer.origins]
     origins["ignore"] = ", ".join(layer.origins["ignore"] for layer in ignoring) or "default"
     refused += [layer.refusals["ignore"] for layer in ignoring if "ignore" in layer.refusals]
@@ -328,12 +392,14 @@ def resolve(layers: Sequence[Layer], defaults: PolicyDefaults, *, home: str = ""
                 )
                 problems.append(Problem(annotation=FOLLOW, value=str(item), message=message))
         follow = tuple(item for item in follow if item.namespace in (None, home))
+    follow = tuple(item for item in follow if item.kind is None or item.kind in defaults.kinds)
     chosen = defaults.settle if settle is None else settle
     return Policy(
         configmaps=auto["configmaps"],
         secrets=auto["secrets"],
-        search=bool(search.search),
-        search_kinds=search.search_kinds,
+        secretproviderclasses=auto["secretproviderclasses"],
+        search=bool(search.search) and bool(search_kinds),
+        search_kinds=search_kinds,
         follow=follow,
         ignore=tuple(dict.fromkeys(item for layer in ignoring for item in layer.ignore)),
         mode=mode.mode or DEFAULT_MODE,
@@ -342,6 +408,9 @@ def resolve(layers: Sequence[Layer], defaults: PolicyDefaults, *, home: str = ""
         cross_namespace=defaults.allow_cross_namespace,
         instantiate=defaults.instantiate,
         finished_jobs=defaults.finished_jobs,
+        on_create=defaults.on_create if on_create is None else on_create,
+        on_delete=defaults.on_delete if on_delete is None else on_delete,
+        pause=next((layer.pause for layer in layers if layer.pause is not None), None),
         origins=origins,
         problems=tuple(problems),
         refused="; ".join(refused),

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
-ConfigKind: TypeAlias = Literal["configmap", "secret"]
+ConfigKind: TypeAlias = Literal["configmap", "secret", "secretproviderclass"]
 
 Means: TypeAlias = Literal[
     "env",  # env[].valueFrom.configMapKeyRef / secretKeyRef
@@ -20,7 +20,7 @@ Means: TypeAlias = Literal[
     "volume",  # volumes[].configMap / secret, mounted by some container
     "projected",  # volumes[].projected.sources[].configMap / secret, mounted by some container
     "imagePullSecret",  # imagePullSecrets[]: read at the next pull only
-    "csi",  # volumes[].csi.nodePublishSecretRef: read by the driver at mount
+    "csi",  # volumes[].csi: a SecretProviderClass, or nodePublishSecretRef, which the driver reads at mount
     "volumePlugin",  # flexVolume, iscsi, cinder, azureFile, cephfs, rbd, ...: read at mount
     "named",  # not in the pod template: named by an annotation of the workload (`reroll.dev/follow`)
 ]
@@ -33,7 +33,7 @@ Sees: TypeAlias = Literal[
 
 
 class ConfigId(NamedTuple):
-    """Which ConfigMap or Secret."""
+    """Which ConfigMap or Secret, or which SecretProviderClass as seen through its SecretProviderClassPodStatuses."""
 
     kind: ConfigKind
     namespace: str
@@ -117,6 +117,8 @@ class ConfigRecord(Struct, frozen=True, gc=False):
     """`reroll.dev/match: "true"` (or Reloader's): workloads with `search` follow it."""
     shared_with: str = ""
     """`reroll.dev/share-with`: namespaces (globs, comma-separated) whose workloads may follow it."""
+    read_at_start: bool = False
+    """Every pod that has it mounted has had this very content since its start (SecretProviderClass only)."""
 
     @property
     def change(self) -> Change:
@@ -125,6 +127,9 @@ class ConfigRecord(Struct, frozen=True, gc=False):
 
 class Missing(Struct, frozen=True, gc=False):
     """The object does not exist; the store of its kind and namespace is complete."""
+
+    arrived: float = 0.0
+    """When a watch told of its deletion; 0: it was not seen to go."""
 
 
 class Unknown(Struct, frozen=True, gc=False):

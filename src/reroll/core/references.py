@@ -9,6 +9,7 @@ the answer together with the policy. What decides here is how the kubelet hands 
 * files mounted by subPath or subPathExpr are bound once, so they never change (same page; kubernetes/kubernetes#92296);
 * plain init containers have ended: only a new pod runs them again;
 * a volume that no container mounts is not set up at all, so it does not count;
+* what the secrets-store CSI driver mounts it also rotates, in files that a process may not read again;
 * pull secrets and the credentials of volume plugins are read by the kubelet or a driver, not by the
   container. They are found, so that `explain` can name them, and never roll anything.
 
@@ -37,6 +38,9 @@ from reroll.core.template import (
 ROOT_CA: Final = "kube-root-ca.crt"
 """The ConfigMap with the API server's certificate that the control plane publishes into each namespace and
 every pod mounts with its token: never what a workload is configured with."""
+
+SECRETS_STORE: Final = "secrets-store.csi.k8s.io"
+"""The driver that mounts what a SecretProviderClass names (https://secrets-store-csi-driver.sigs.k8s.io)."""
 
 _CONFIGMAP: Final[ConfigKind] = "configmap"
 _SECRET: Final[ConfigKind] = "secret"
@@ -111,7 +115,7 @@ def references(template: PodTemplate) -> tuple[Reference, ...]:
             places = _places(mounted)
             for source in sources:
                 found += _mounted(source, places)
-        else:
+        if volume.csi is not None or not sources:
             idle += _credentials(volume)
     for pull in spec.image_pull_secrets or ():
         if _usable(pull.name, "secret"):
@@ -179,6 +183,10 @@ def _sources(volume: Volume) -> list[_Source]:
         found.append(_Source("configmap", "volume", direct.name, direct.items, direct.optional is True))
     if (named := volume.secret) is not None and _usable(named.secret_name, "secret"):
         found.append(_Source("secret", "volume", named.secret_name, named.items, named.optional is True))
+    if (csi := volume.csi) is not None and csi.driver == SECRETS_STORE:
+        provider = (csi.volume_attributes or {}).get("secretProviderClass")
+        if provider is not None and _usable(provider, "secretproviderclass"):
+            found.append(_Source("secretproviderclass", "csi", provider, None, False))
     if volume.projected is not None:
         for projection in volume.projected.sources or ():
             for kind, one in (_CONFIGMAP, projection.config_map), (_SECRET, projection.secret):

@@ -47,8 +47,12 @@ KIND_WORDS: Final[dict[str, ConfigKind]] = {
     "cm": "configmap",
     "secret": "secret",
     "secrets": "secret",
+    "secretproviderclass": "secretproviderclass",
+    "secretproviderclasses": "secretproviderclass",
 }
 KINDS: Final[tuple[ConfigKind, ...]] = ("configmap", "secret")
+"""Those that an item without a kind means."""
+ALL_KINDS: Final[tuple[ConfigKind, ...]] = (*KINDS, "secretproviderclass")
 
 MAX_ITEMS: Final = 250
 """Items of one list. Each pattern among them is matched against every name of a namespace."""

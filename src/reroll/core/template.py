@@ -112,9 +112,12 @@ class ProjectedSource(Struct, gc=False):
 
 
 class CsiSource(Struct, gc=False, rename="camel"):
-    """An inline CSI volume: its driver is handed this Secret when it publishes the volume."""
+    """An inline CSI volume: its driver is handed this Secret when it publishes the volume. What the secrets-store
+    driver mounts is told by a SecretProviderClass, which an attribute names."""
 
+    driver: str | None = None
     node_publish_secret_ref: ObjectRef | None = None
+    volume_attributes: dict[str, str | None] | None = None
 
 
 class PluginSource(Struct, gc=False, rename="camel"):

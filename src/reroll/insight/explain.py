@@ -19,12 +19,13 @@ from reroll.core.compare import Comparison, compare, current, followed
 from reroll.core.consumption import consumption, patterns
 from reroll.core.decide import Decision, PodAges, Situation, decide
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests
+from reroll.core.kinds import KINDS
 from reroll.core.observe import (
     ConfigMapObject,
     NamespaceObject,
     SecretObject,
-    WorkloadObject,
     config_record,
+    decode_object,
     workload_record,
 )
 from reroll.core.policy import Policy, PolicyDefaults
@@ -42,7 +43,7 @@ from reroll.core.records import (
     WorkloadId,
     WorkloadRecord,
 )
-from reroll.dialects import config_flags, relevant, resolve_policy
+from reroll.dialects import ALL, Dialects
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, NotFound
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
@@ -114,7 +115,6 @@ class Explanation(Struct, frozen=True):
 _METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 _SOURCES: dict[ConfigKind, Resource] = {"configmap": CONFIG_MAPS, "secret": SECRETS}
 
-_workload = msgspec.json.Decoder(WorkloadObject).decode
 _namespace = msgspec.json.Decoder(NamespaceObject).decode
 _config_map = msgspec.json.Decoder(ConfigMapObject).decode
 _secret = msgspec.json.Decoder(SecretObject).decode
@@ -140,12 +140,13 @@ async def explain(
     Raises NotFound when there is no such workload, and other ApiErrors when it can't be read. What else can't
     be read is named in the answer.
     """
-    obj = _workload(await client.get(rollout.path(workload)))
-    record = workload_record(obj, workload.kind, None, relevant=relevant, arrived=0.0)
+    kind = KINDS[workload.kind]
+    obj = decode_object(kind, await client.get(rollout.path(workload)))
+    record = workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0)
     notes: list[str] = []
-    policy = resolve_policy(
-        record, await _namespace_annotations(client, workload.namespace, notes), defaults, reloader=reloader
-    )
+    dialects = ALL if reloader else Dialects(reloader=None)
+    of_namespace = await _namespace_annotations(client, workload.namespace, notes)
+    policy = dialects.resolve_policy(record, of_namespace, defaults)
     key = await _key(client, record, key_places, notes)
     names = await _existing(client, record, policy, notes)
     consumed = consumption(record, policy, lambda kind, space: names.get((kind, space), ()))
@@ -158,6 +159,7 @@ async def explain(
         states=states,
         key_id=key.id if key else (record.applied.key_id if record.applied else ""),
         now=time.time(),
+        kind=kind,
         pods=ages,
     )
     return _explanation(situation, decide(situation), notes, key_known=key is not None)
@@ -172,7 +174,7 @@ async def _namespace_annotations(client: Client, namespace: str, notes: list[str
     except ApiError as error:
         notes.append(f"annotations of namespace {namespace} can't be read ({error.message}): taken as none")
         return {}
-    return relevant(meta.annotations or {})
+    return ALL.relevant(meta.annotations or {})
 
 
 async def _key(
@@ -219,6 +221,8 @@ async def _existing(
 async def _state(client: Client, config: ConfigId, key: DigestKey | None) -> ConfigState:
     if config.kind == "secret" and key is None:
         return Unknown("the digest key can't be read")
+    if config.kind not in _SOURCES:
+        return Unknown("only the controller follows what pods have mounted of it")
     try:
         body = await client.get(_SOURCES[config.kind].path(config.namespace, config.name))
     except NotFound:
@@ -228,11 +232,11 @@ async def _state(client: Client, config: ConfigId, key: DigestKey | None) -> Con
     if config.kind == "configmap":
         found = _config_map(body)
         content = config_map_digests(found.data, found.binary_data)
-        return config_record(found.metadata, content, None, flags=config_flags, arrived=0.0)
+        return config_record(found.metadata, content, None, flags=ALL.config_flags, arrived=0.0)
     assert key is not None
     secret = _secret(body)
     content = secret_digests(config.namespace, config.name, secret.data, key)
-    return config_record(secret.metadata, content, None, flags=config_flags, arrived=0.0)
+    return config_record(secret.metadata, content, None, flags=ALL.config_flags, arrived=0.0)
 
 
 async def _ages(client: Client, workload: WorkloadId, notes: list[str]) -> PodAges | None:

@@ -12,7 +12,6 @@ A kind whose own controller restarts pods (Argo Rollout, spec.restartAt) is told
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
@@ -25,7 +24,7 @@ from reroll.core.observe import Owner, epoch
 from reroll.core.records import WorkloadId, WorkloadRecord
 from reroll.kube.errors import Conflict, Gone, NotFound
 from reroll.kube.resources import PODS
-from reroll.modes.rollout import on_top, place
+from reroll.modes.rollout import on_top, place, timestamp
 
 _UID = 8  # characters of a uid that tell pods of one workload apart; a thousand pods take 9 kB
 _HASH_LABELS = {DEPLOYMENT.id: "pod-template-hash", ROLLOUT.id: "rollouts-pod-template-hash"}
@@ -158,7 +157,7 @@ def tell(record: WorkloadRecord, decision: Decision, kind: WorkloadKind, now: fl
     if decision.applied is None:
         raise ValueError("a restart is begun with a record of what it is for")
     body = on_top(record, {APPLIED: encode(decision.applied)})
-    place(body, kind.restart_at, datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    place(body, kind.restart_at, timestamp(now))
     return msgspec.json.encode(body)
 
 

@@ -8,6 +8,7 @@ on: if anything was written in between, the server answers 409, and the question
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from reroll.core.applied import APPLIED, encode
 from reroll.core.decide import Decision
 from reroll.core.kinds import DEPLOYMENT, KINDS, WorkloadKind
 from reroll.core.marks import NATIVE, MarkStyle
+from reroll.core.policy import Pause
 from reroll.core.records import WorkloadId, WorkloadRecord
 from reroll.kube.resources import Resource
 
@@ -37,21 +39,38 @@ def merge_patch(
     kind: WorkloadKind = DEPLOYMENT,
     style: MarkStyle = NATIVE,
     template: Mapping[str, Any] | None = None,
+    pause: Pause | None = None,
 ) -> bytes:
-    """The patch for a decision: the record alone (Adopt, Record), or the record and the mark (Roll).
+    """The patch for a decision: the record alone (Adopt, Record), or the record and the mark (Roll), and that it is
+    paused where its policy says so.
 
     Of a style that merges by name it is a strategic merge patch; for a kind that takes none, `template` is its
     whole pod template, and the patch holds all of what the mark is in.
     """
     if decision.applied is None:
         raise ValueError(f"a decision to {decision.kind.value} has nothing to write")
-    body = on_top(record, {APPLIED: encode(decision.applied)})
+    annotations: dict[str, str | None] = {APPLIED: encode(decision.applied)}
+    if decision.pause is not None and pause is not None:
+        annotations[pause.annotation] = timestamp(decision.pause)
+    body = on_top(record, annotations)
+    if decision.pause is not None and pause is not None:
+        place(body, ("spec", "paused"), True)
     if decision.mark is not None:
         if template is None:
             place(body, kind.template, style.patch(decision.mark, record.mark))
         else:
             place(body, kind.template, marked(template, decision.mark, style))
     return msgspec.json.encode(body)
+
+
+def resume(record: WorkloadRecord, pause: Pause) -> bytes:
+    """The patch that ends a pause."""
+    return msgspec.json.encode(on_top(record, {pause.annotation: None}) | {"spec": {"paused": None}})
+
+
+def timestamp(seconds: float) -> str:
+    """A time as the API server writes it."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def marked(template: Mapping[str, Any], mark: str, style: MarkStyle) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from reroll.controller.store import Entry, Store, decode_workload
 from reroll.core.decide import Kind, decide
 from reroll.core.observe import workload_record
 from reroll.core.records import ConfigId, WorkloadId, WorkloadRecord
-from reroll.dialects import relevant
+from reroll.dialects import ALL
 from reroll.insight.simulation.recorder import Act, Recorder
 from reroll.insight.simulation.result import Made, Roll, Simulation, Start, Stay
 from reroll.insight.simulation.world import Config, World
@@ -160,7 +160,7 @@ class Answer:
         ):
             return None
         obj = decode_workload(self._world.workloads[workload].raw)
-        record = workload_record(obj, workload.kind, None, relevant=relevant, arrived=0.0)
+        record = workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0)
         if not everyone and not touched.concerns(record, None):
             return None
         if self._scopes != ("",) and workload.namespace not in self._scopes:

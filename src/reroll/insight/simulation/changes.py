@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from reroll.core.applied import PREFIX
 from reroll.core.digests import DigestKey
 from reroll.core.records import ConfigId, WorkloadId
-from reroll.dialects import relevant
+from reroll.dialects import ALL
 from reroll.insight.simulation.bad_input import BadInput
 from reroll.insight.simulation.cluster import Cluster
 from reroll.insight.simulation.documents import read
@@ -89,7 +89,7 @@ class Changes:
         effect: Effect = "created" if before is None else "changed"
         detail = ""
         if before is not None and not keys:
-            if relevant(before.meta.annotations or {}) == relevant(after.meta.annotations or {}):
+            if ALL.relevant(before.meta.annotations or {}) == ALL.relevant(after.meta.annotations or {}):
                 return _made(step, after.id, "nothing", detail="it is so already")
             detail = "its annotations"
         if before is not None and keys and before.immutable:
@@ -160,7 +160,7 @@ def applied(old: dict[str, Any], given: dict[str, Any]) -> tuple[dict[str, Any],
     for name in ("annotations", "labels"):
         now = {**(given_meta.get(name) or {}), **(kept if name == "annotations" else {})}
         if now != (meta.get(name) or {}):
-            if not from_server or relevant(now) != relevant(meta.get(name) or {}) or name == "labels":
+            if not from_server or ALL.relevant(now) != ALL.relevant(meta.get(name) or {}) or name == "labels":
                 parts.append(f"its {name}")
             meta[name] = now
     value["metadata"] = meta

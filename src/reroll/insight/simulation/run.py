@@ -16,6 +16,7 @@ from reroll.core.kinds import WORKLOAD_KINDS
 from reroll.core.labels import LabelSelector
 from reroll.core.policy import PolicyDefaults
 from reroll.core.records import ConfigId, WorkloadId
+from reroll.dialects import ALL, Dialects
 from reroll.insight.simulation.answer import Answer
 from reroll.insight.simulation.bad_input import BadInput
 from reroll.insight.simulation.changes import Changes
@@ -95,7 +96,7 @@ class _Play:
             ),
             ask=self._ask,
             want=self._want,
-            reloader=settings.reloader_annotations,
+            dialects=ALL if settings.reloader_annotations else Dialects(reloader=None),
             field_manager=settings.field_manager,
             in_scope=lambda namespace, labels: self._in_scope.matches(labels),
             now=self._now,

@@ -39,7 +39,7 @@ from reroll.core.observe import (
     epoch,
 )
 from reroll.core.records import ConfigId, ConfigKind, WorkloadId
-from reroll.dialects import relevant
+from reroll.dialects import ALL
 from reroll.insight.simulation.bad_input import BadInput, Origin
 from reroll.insight.simulation.cluster import timestamp
 from reroll.insight.simulation.world import Config, ForeignKey, Workload, World
@@ -128,7 +128,7 @@ def workload_line(kind: str, meta: ObjectMeta, spec: Struct) -> bytes:
     found = {"namespace": meta.namespace} | _identity(meta) | {"generation": meta.generation}
     if meta.deletion_timestamp:
         found["deletionTimestamp"] = meta.deletion_timestamp
-    annotations = relevant(meta.annotations or {})
+    annotations = ALL.relevant(meta.annotations or {})
     if meta.annotations and APPLIED in meta.annotations:
         annotations[APPLIED] = meta.annotations[APPLIED]
     found |= _labels(meta) | ({"annotations": annotations} if annotations else {})
@@ -192,7 +192,7 @@ def _labels(meta: ObjectMeta) -> dict[str, Any]:
 
 
 def _annotations(meta: ObjectMeta) -> dict[str, Any]:
-    annotations = relevant(meta.annotations or {})
+    annotations = ALL.relevant(meta.annotations or {})
     return {"annotations": annotations} if annotations else {}
 
 
