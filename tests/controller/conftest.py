@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from reroll.app import Controller
-from reroll.core.kinds import KINDS, WORKLOAD_KINDS
+from reroll.core.kinds import KINDS, WORKLOAD_KINDS, WorkloadKind
 from reroll.core.observe import WorkloadObject, epoch
 from reroll.core.records import ConfigId, ConfigRecord
 from reroll.kube.client import Client
@@ -332,6 +332,53 @@ def workload(
     if kind == "StatefulSet":
         manifest["spec"].setdefault("serviceName", name)
     return manifest
+
+
+def definition(kind: WorkloadKind) -> Json:
+    """The CustomResourceDefinition of a kind that takes anything in its spec, and in its pod template."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = {"type": "object", "properties": {"spec": anything, "status": anything}}
+    version = {
+        "name": kind.version,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+        "subresources": {"status": {}},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{kind.group}"},
+        "spec": {
+            "group": kind.group,
+            "names": {"kind": kind.kind, "plural": kind.plural},
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
+
+
+@pytest.fixture(scope="session")
+def define(
+    cluster: HasKubeconfig, kubectl: Callable[..., str]
+) -> Callable[..., AbstractContextManager[None]]:
+    """A context manager: kinds that are served while its body runs. Only on a cluster of our own, for another may
+    have them in earnest."""
+    if not getattr(cluster, "tokens", None):
+        pytest.skip("installs CustomResourceDefinitions, which a cluster of the environment may have already")
+
+    @contextmanager
+    def defined(*kinds: WorkloadKind) -> Iterator[None]:
+        names = [f"crd/{kind.plural}.{kind.group}" for kind in kinds]
+        manifests = {"apiVersion": "v1", "kind": "List", "items": [definition(kind) for kind in kinds]}
+        kubectl("apply", "-f", "-", input=msgspec.json.encode(manifests).decode())
+        try:
+            kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
+            yield
+        finally:
+            kubectl("delete", "--ignore-not-found", "--timeout=60s", *names)
+
+    return defined
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ class Reflector(Generic[T]):
 
     def statistics(self) -> Statistics:
         return Statistics(
-            resource=self.resource.plural,
+            resource=self.resource.id,
             namespace=self.namespace,
             state=self._state,
             synced=self._synced,
@@ -241,7 +241,7 @@ class Reflector(Generic[T]):
         return delay
 
     def _where(self) -> dict[str, str]:
-        return {"resource": self.resource.plural, "namespace": self.namespace or "*"}
+        return {"resource": self.resource.id, "namespace": self.namespace or "*"}
 
     def _worked(self) -> bool:
         """This turn's watch was a working one: to resume it at once can't be a tight loop without progress."""

@@ -15,6 +15,13 @@ class Resource(Struct, frozen=True):
     plural: str
     kind: str
     namespaced: bool = True
+    custom: bool = False
+    """A setting named it: another group can have its plural too."""
+
+    @property
+    def id(self) -> str:
+        """What it is called in logs and metrics."""
+        return f"{self.plural}.{self.group}" if self.custom else self.plural
 
     @property
     def api_version(self) -> str:
