@@ -35,6 +35,7 @@ from reroll.core.observe import ConfigMapObject, NamespaceObject, SecretObject, 
 from reroll.core.policy import PolicyDefaults
 from reroll.core.records import ConfigId, ConfigKind, WorkloadId
 from reroll.dialects import Dialects
+from reroll.dialects.marks import STYLES
 from reroll.dialects.reloader import DEFAULT_KEYS
 from reroll.kube.backoff import Backoff
 from reroll.kube.client import Client
@@ -43,7 +44,7 @@ from reroll.kube.errors import ApiError
 from reroll.kube.events import EventRecorder
 from reroll.kube.reflector import Reflector, Statistics
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
-from reroll.settings import Settings
+from reroll.settings import Settings, config_kinds
 from reroll.web.server import Check, serve
 
 log = structlog.get_logger("reroll")
@@ -67,12 +68,20 @@ Start: TypeAlias = Callable[[Coroutine[Any, Any, None], str], None]
 class Controller:
     """The parts, put together. `run` works until `stop` is called.
 
-    Raises ValueError from the constructor for a label selector that is not understood.
+    `dialects` and `metrics` are others than those by the settings. Raises ValueError from the constructor for a label
+    selector that is not understood.
     """
 
-    def __init__(self, cluster: ClusterConfig, settings: Settings) -> None:
+    def __init__(
+        self,
+        cluster: ClusterConfig,
+        settings: Settings,
+        *,
+        dialects: Dialects | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = metrics or Metrics()
         self.client = Client(
             cluster,
             max_in_flight=settings.max_in_flight,
@@ -85,7 +94,9 @@ class Controller:
             self.client, settings.key_namespace or cluster.namespace, settings.key_secret
         )
         selector = LabelSelector.parse(settings.namespace_selector)
+        of_configs = LabelSelector.parse(settings.config_selector)
         LabelSelector.parse(settings.workload_selector)  # the server applies it; a mistake is better told now
+        self.config_kinds = config_kinds(settings.config_kinds)
         self.kinds = followed_kinds(settings.kinds, settings.custom_kinds)
         self.store = Store(
             DigestKey(bytes(32)),  # replaced before anything is read
@@ -94,12 +105,22 @@ class Controller:
                 settle=settings.settle,
                 settle_max=settings.settle_max,
                 allow_cross_namespace=settings.cross_namespace,
+                instantiate=settings.cron_jobs == "instantiate",
+                finished_jobs=settings.finished_jobs,
+                on_create={"auto": None, "always": True, "never": False}[settings.on_create],
+                on_delete=settings.on_delete,
+                kinds=self.config_kinds,
             ),
             ask=self._ask,
             want=lambda config: self.reader.want(config),
-            dialects=Dialects(reloader=DEFAULT_KEYS if settings.reloader_annotations else None),
+            dialects=dialects or Dialects(reloader=DEFAULT_KEYS if settings.reloader_annotations else None),
+            marks=STYLES[settings.marks],
+            arrived=lambda event, config: self.metrics.arrived(event, config.kind),
+            selected=of_configs.matches if settings.config_selector else None,
             field_manager=settings.field_manager,
-            in_scope=lambda namespace, labels: selector.matches(labels),
+            in_scope=lambda namespace, labels: (
+                namespace not in settings.namespaces_to_ignore and selector.matches(labels)
+            ),
             kinds=self.kinds,
         )
         self.reader = Reader(self.client, self.store, self.metrics, settings.namespaces or ("",))
@@ -109,7 +130,7 @@ class Controller:
             self.client,
             Reporter(self.events, self.kinds),
             self.metrics,
-            check_key=self._check_key,
+            check_key=self._check_key if self.config_kinds != ("configmap",) else _same_key,
             writer=self.client,
         )
         self.reflectors = list(self._make_reflectors())
@@ -175,7 +196,10 @@ class Controller:
         log.info("ready", seconds=round(time.monotonic() - began, 2), **self.store.counts())
 
     async def _obtain_key(self) -> None:
-        """Wait for the API server, for ever, and get the digest key."""
+        """Wait for the API server, for ever, and get the digest key. Who follows ConfigMaps alone needs none."""
+        if self.config_kinds == ("configmap",):
+            self._problem = ""
+            return
         backoff = Backoff(0.5, 15.0, jitter=0.5)
         while True:
             try:
@@ -196,8 +220,10 @@ class Controller:
                 self.client, NAMESPACES, Namespaces(self.store), NamespaceObject, on_state=self._on_state
             )
         for scope in scopes:
-            yield self._config_reflector(CONFIG_MAPS, "configmap", ConfigMapObject, scope)
-            yield self._config_reflector(SECRETS, "secret", SecretObject, scope)
+            if "configmap" in self.config_kinds:
+                yield self._config_reflector(CONFIG_MAPS, "configmap", ConfigMapObject, scope)
+            if "secret" in self.config_kinds:
+                yield self._config_reflector(SECRETS, "secret", SecretObject, scope)
             for kind in self.kinds.values():
                 if not kind.optional:
                     yield self._workload_reflector(kind, Workloads(self.store, kind.id, scope), scope)
@@ -344,6 +370,11 @@ class Controller:
         read = self.reader.caught_up
         checks.append(Check("contents", read, "" if read else "what is followed is not read yet"))
         return checks
+
+
+async def _same_key() -> bool:
+    """The check of a digest key that nothing is made with."""
+    return False
 
 
 @asynccontextmanager

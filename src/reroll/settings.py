@@ -19,6 +19,9 @@ from msgspec import Meta, Struct
 
 from reroll.core.durations import parse_duration
 from reroll.core.kinds import followed_kinds
+from reroll.core.policy import plural
+from reroll.core.records import ConfigKind
+from reroll.core.selector import ALL_KINDS
 
 
 class SettingsError(ValueError):
@@ -36,6 +39,22 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Label selector that workloads must match; the server applies it."""
     auto_all: bool = False
     """Follow everything each workload references, unless it says `reroll.dev/auto: "false"`."""
+    namespaces_to_ignore: tuple[str, ...] = ()
+    """Namespaces to leave alone."""
+    config_kinds: str = "configmaps,secrets,secretproviderclasses"
+    """Kinds of config object to follow. SecretProviderClasses: while the secrets-store CSI driver is installed."""
+    config_selector: str = ""
+    """Label selector that config objects must match to be followed."""
+    on_create: Literal["auto", "always", "never"] = "auto"
+    """Whether the creation of an object that was not there rolls; auto: if pods that run without it would use it."""
+    on_delete: bool = False
+    """Whether the deletion of an object rolls."""
+    cron_jobs: Literal["template", "instantiate"] = "template"
+    """What is done about a stale CronJob: mark its template for the next Job, or start a Job at once."""
+    finished_jobs: bool = False
+    """Create stale Jobs again although they are finished."""
+    marks: Literal["reroll", "env-vars", "annotations", "wave"] = "reroll"
+    """How pod templates are marked: as reroll does, as a strategy of Reloader, or as wave does."""
     kinds: str = "deployments,statefulsets,daemonsets,cronjobs,jobs,rollouts,deploymentconfigs"
     """Kinds of workload to follow. Argo's rollouts and OpenShift's deploymentconfigs: while they are served."""
     custom_kinds: str = ""
@@ -100,12 +119,23 @@ def load(
         followed_kinds(settings.kinds, settings.custom_kinds)
     except ValueError as error:
         raise SettingsError(f"settings: {error}") from error
+    config_kinds(settings.config_kinds)
     if settings.namespace_selector and settings.namespaces:
         raise SettingsError(
             "settings: namespace_selector and namespaces exclude each other: "
             "a list of namespaces is watched one by one, and their labels are not read"
         )
     return settings
+
+
+def config_kinds(words: str) -> tuple[ConfigKind, ...]:
+    """The setting of that name as kinds. Raises SettingsError."""
+    known = {plural(kind): kind for kind in ALL_KINDS}
+    found = [word.strip().lower() for word in words.split(",") if word.strip()]
+    for word in found:
+        if word not in known:
+            raise SettingsError(f"settings: config_kinds: {word!r} is none of {', '.join(known)}")
+    return tuple(known[word] for word in known if word in found)
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -136,7 +166,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             value = value or environ.get(PREFIX + "NAMESPACE")  # as the flag is called
         if value is None:
             continue
-        if field.name == "namespaces":
+        if field.name in ("namespaces", "namespaces_to_ignore"):
             values[field.name] = tuple(part.strip() for part in value.split(",") if part.strip())
         else:
             values[field.name] = value.strip()

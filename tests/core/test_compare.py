@@ -409,7 +409,7 @@ class TestFollowed:
     def test_ignored(self) -> None:
         counts, notes = self.follow(NEED, app("a=1", ignored=True), "configmap/app")
         assert not counts
-        assert notes == ("configmap/app is not followed: it carries an ignore annotation",)
+        assert notes == ("configmap/app is not followed: it carries an ignore annotation or is not selected",)
 
     @pytest.mark.parametrize(
         ("state", "recorded", "counts"),

@@ -6,9 +6,14 @@ import asyncio
 import os
 import signal
 import sys
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reroll.app import Controller
 
 
 def controller(
@@ -17,6 +22,14 @@ def controller(
     namespace_selector: str | None = None,
     workload_selector: Annotated[str | None, Parameter(name=["--workload-selector", "-l"])] = None,
     auto_all: bool | None = None,
+    namespaces_to_ignore: str | None = None,
+    config_kinds: str | None = None,
+    config_selector: str | None = None,
+    on_create: Literal["auto", "always", "never"] | None = None,
+    on_delete: bool | None = None,
+    cron_jobs: Literal["template", "instantiate"] | None = None,
+    finished_jobs: bool | None = None,
+    marks: Literal["reroll", "env-vars", "annotations", "wave"] | None = None,
     kinds: str | None = None,
     custom_kinds: str | None = None,
     settle: str | None = None,
@@ -53,6 +66,24 @@ def controller(
         Work on workloads whose labels match.
     auto_all
         Follow everything each workload references, unless it says `reroll.dev/auto: "false"`.
+    namespaces_to_ignore
+        Namespaces to leave alone, with commas between.
+    config_kinds
+        Kinds of config object to follow. Default `configmaps,secrets,secretproviderclasses`.
+    config_selector
+        Follow config objects whose labels match.
+    on_create
+        Whether the creation of an object that was not there rolls. Default auto: if pods that run without it would
+        use it.
+    on_delete
+        Whether the deletion of an object rolls.
+    cron_jobs
+        What is done about a stale CronJob: mark its `template` for the next Job (the default), or `instantiate` a Job.
+    finished_jobs
+        Create stale Jobs again although they are finished.
+    marks
+        How pod templates are marked: as reroll does, as a strategy of Reloader (`env-vars`, `annotations`), or as
+        `wave` does.
     kinds
         Kinds of workload to follow, such as `deployments,cronjobs`. Default: all that reroll knows.
     custom_kinds
@@ -92,17 +123,23 @@ def controller(
     import structlog
 
     from reroll.app import Controller
-    from reroll.cli.failure import Failure
     from reroll.kube.config import load_config
     from reroll.logs import set_up
     from reroll.settings import load, unknown_variables
-    from reroll.web.server import ServeError
 
     flags: dict[str, Any] = {
         "namespaces": tuple(namespace) if namespace else None,
         "namespace_selector": namespace_selector,
         "workload_selector": workload_selector,
         "auto_all": auto_all,
+        "namespaces_to_ignore": _words(namespaces_to_ignore),
+        "config_kinds": config_kinds,
+        "config_selector": config_selector,
+        "on_create": on_create,
+        "on_delete": on_delete,
+        "cron_jobs": cron_jobs,
+        "finished_jobs": finished_jobs,
+        "marks": marks,
         "kinds": kinds,
         "custom_kinds": custom_kinds,
         "settle": settle,
@@ -126,9 +163,17 @@ def controller(
     for variable, meant in unknown_variables().items():
         log.warning("this environment variable sets nothing", variable=variable, meant=meant or None)
     cluster = load_config(kubeconfig=settings.kubeconfig or None, context=settings.context or None)
+    run(lambda: Controller(cluster, settings))
+    return 0
+
+
+def run(make: Callable[[], Controller]) -> None:
+    """Make a controller and run it until a signal comes. Raises Failure."""
+    from reroll.cli.failure import Failure
+    from reroll.web.server import ServeError
 
     async def work() -> None:
-        control = Controller(cluster, settings)
+        control = make()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _stop, control.stop, number)
@@ -140,7 +185,10 @@ def controller(
         raise group.exceptions[0] from None
     except (ServeError, ValueError, OSError) as error:
         raise Failure(str(error), 2) from error
-    return 0
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 _asked = 0

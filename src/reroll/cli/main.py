@@ -10,6 +10,7 @@ from reroll import __version__
 from reroll.cli.controller import controller
 from reroll.cli.demo import demo
 from reroll.cli.explain import explain
+from reroll.cli.reloader import app as reloader
 from reroll.cli.sandbox import sandbox
 from reroll.cli.simulate import simulate
 from reroll.cli.snapshot import snapshot
@@ -22,7 +23,7 @@ See it work: `reroll demo`.
 """
 
 app = App(name="reroll", help=HELP, help_format="markdown", version=__version__, version_flags=["--version"])
-for _command in (controller, demo, explain, sandbox, simulate, snapshot, stale):
+for _command in (controller, demo, explain, reloader, sandbox, simulate, snapshot, stale):
     app.command(_command)
 app.register_install_completion_command(name="--install-completion")
 

@@ -158,6 +158,18 @@ class Metrics:
             ["verb", "code"],
             registry=self.registry,
         )
+        self._arrivals = Counter(
+            "reroll_config_changes",
+            "Config objects that a watch told of: new ones, those whose content changed, and those deleted.",
+            ["event", "kind"],
+            registry=self.registry,
+        )
+        self._reconcile = Histogram(
+            "reroll_reconcile_seconds",
+            "Time to decide about a workload and act on it, once its turn came.",
+            buckets=_WAIT_BUCKETS,
+            registry=self.registry,
+        )
         codes = [(verb, code) for verb in VERBS for code in _CODES]
         self._requests_by = {
             pair: self._requests.labels(*pair) for pair in [*codes, ("create", "201"), ("patch", "201")]
@@ -176,11 +188,15 @@ class Metrics:
 
     # --- told as it happens ------------------------------------------------------------------------
 
-    def decided(self, kind: str) -> None:
+    def decided(self, kind: str, workload_kind: str = "") -> None:
         """A decision was made; `kind` is a value of `reroll.core.decide.Kind`."""
         self._decisions[kind].inc()
 
-    def rolled(self, workload_kind: str, seconds: float | None = None) -> None:
+    def reconciled(self, seconds: float) -> None:
+        """An actor was done with a workload after so long, for better or worse."""
+        self._reconcile.observe(seconds)
+
+    def rolled(self, workload_kind: str, seconds: float | None = None, *, namespace: str = "") -> None:
         """A rollout was started, `seconds` after the first of its changes arrived; None where no change
         was seen to arrive, for it was made while the controller was away."""
         self._rollouts.labels(workload_kind).inc()
@@ -205,9 +221,17 @@ class Metrics:
             histogram = self._request_seconds_by[verb] = self._request_seconds.labels(verb)
         histogram.observe(seconds)
 
+    def arrived(self, event: str, resource: str) -> None:
+        """The content of a config object changed: `event` is add, update or delete, `resource` its kind."""
+        self._arrivals.labels(event, resource).inc()
+
     def waited(self, seconds: float) -> None:
         """A ready workload was handed to a worker after so long."""
         self._queue_wait.observe(seconds)
+
+    def queue_statistics(self) -> work.Statistics:
+        """The queue, as `watch` was told to ask for it."""
+        return self._asked.queue()
 
     # --- asked at each scrape ----------------------------------------------------------------------
 

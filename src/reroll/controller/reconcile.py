@@ -108,6 +108,7 @@ class Reconciler:
                 workload = await self._queue.get()
             except QueueClosed:
                 return
+            began = time.monotonic()
             try:
                 await self.reconcile(workload)
             except ApiError as error:
@@ -124,6 +125,7 @@ class Reconciler:
                 self._metrics.failed("decide", "internal")
                 self._queue.retry(workload)
             finally:
+                self._metrics.reconciled(time.monotonic() - began)
                 self._queue.done(workload)
 
     def situation(self, entry: Entry) -> Situation:
@@ -152,7 +154,7 @@ class Reconciler:
                 return
             self._landed(entry)
             decision = await self._decide(entry)
-            self._metrics.decided(decision.kind.value)
+            self._metrics.decided(decision.kind.value, workload.kind)
             self._reporter.decided(entry, decision)
             if decision.kind is Kind.WAIT:
                 self._wait(workload, decision)
@@ -411,7 +413,8 @@ class Reconciler:
             self._recorded[workload] = (*self._recorded.get(workload, ())[1 - _RECORDS :], self._now())
         if decision.kind is Kind.ROLL:
             arrivals = [change.change.arrived for change in decision.changes if change.change.live]
-            self._metrics.rolled(workload.kind, self._now() - min(arrivals) if arrivals else None)
+            seconds = self._now() - min(arrivals) if arrivals else None
+            self._metrics.rolled(workload.kind, seconds, namespace=workload.namespace)
         entry = self._store.workload(workload)
         if entry is not None:
             self._reporter.done(entry, decision)

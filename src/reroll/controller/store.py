@@ -32,6 +32,7 @@ from reroll.core.observe import (
     WorkloadObject,
     config_record,
     version_number,
+    with_template_of,
     workload_object,
     workload_record,
 )
@@ -89,7 +90,9 @@ class Store:
 
     `want` is called for each object whose content is to be read. `content` makes its digests; objects that
     carry theirs in place of values (`insight.simulation`) have another. `kinds`: the kinds of workload, by
-    `WorkloadKind.id`. `marks`: how pod templates are marked.
+    `WorkloadKind.id`. `marks`: how pod templates are marked. `selected` tells by their labels which
+    config objects may be followed. `arrived` is called for each that a watch tells of as new, changed or deleted (add,
+    update, delete), if what was held of it is known; `read_all`: so that it is known of all, all are read.
     """
 
     def __init__(
@@ -106,6 +109,9 @@ class Store:
         content: Digester = content,
         kinds: Mapping[str, WorkloadKind] = KINDS,
         marks: MarkStyle = NATIVE,
+        selected: Callable[[Mapping[str, str]], bool] | None = None,
+        arrived: Callable[[str, ConfigId], None] = lambda event, config: None,
+        read_all: bool = False,
     ) -> None:
         self.key = key
         self.kinds = kinds
@@ -115,6 +121,9 @@ class Store:
         self._defaults = defaults
         self._dialects = dialects
         self._flags = dialects.config_flags
+        self._selected = selected
+        self._arrived = arrived
+        self._read_all = read_all
         self._manager = field_manager
         self._in_scope = in_scope
         self._now = now
@@ -126,6 +135,8 @@ class Store:
         }
         self._workloads: dict[WorkloadId, Entry] = {}
         self._by_namespace: dict[str, set[WorkloadId]] = {}
+        self._borrowers: dict[WorkloadId, set[WorkloadId]] = {}
+        """Workload -> those that have their pod template from it."""
         self._consumers: dict[ConfigId, set[WorkloadId]] = {}
         self._followers: dict[tuple[ConfigKind, str], set[WorkloadId]] = {}
         self._namespaces: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
@@ -245,7 +256,12 @@ class Store:
         # What a watch changed of an object that was not read yet can't be told: it counts as found.
         arrived = self._now() if live and held is not UNREAD else 0.0
         record = config_record(
-            meta, self._content(obj, self.key), previous, flags=self._flags, arrived=arrived
+            meta,
+            self._content(obj, self.key),
+            previous,
+            flags=self._flags,
+            arrived=arrived,
+            ignored=self._selected is not None and not self._selected(meta.labels or {}),
         )
         if record is previous:
             return
@@ -254,6 +270,8 @@ class Store:
         if (previous is None or previous.version != record.version) and config in self._consumers:
             self._past.add(config, (held or MISSING) if live else UNREAD, record.version)
             self._correct_starts(config, record)
+        if live and held is not UNREAD and (previous is None or previous.version != record.version):
+            self._arrived("add" if previous is None else "update", config)
         self._changed(config, appeared=held is None)
 
     def list_config(self, kind: ConfigKind, namespace: str, name: str, resource_version: str) -> None:
@@ -271,14 +289,14 @@ class Store:
             if version < held.version or config not in self._consumers:
                 # Read anew when somebody follows it; after a restore of etcd the server's versions are lower.
                 names[name] = UNREAD
-        if config in self._consumers:
+        if self._read_all or config in self._consumers:
             self.want(config)
 
     def wanted(self, config: ConfigId) -> bool:
         """Somebody follows this object, and it is there."""
-        return config in self._consumers and config.name in self._configs[config.kind].get(
-            config.namespace, ()
-        )
+        return (self._read_all or config in self._consumers) and config.name in self._configs[
+            config.kind
+        ].get(config.namespace, ())
 
     def drop_config(self, config: ConfigId, *, live: bool = False) -> None:
         """Forget an object that was deleted; `live`: a watch told of it as it happened."""
@@ -287,6 +305,8 @@ class Store:
         if names is not None and names.pop(config.name, None) is not None:
             if not names:
                 del self._configs[config.kind][config.namespace]
+            if live:
+                self._arrived("delete", config)
             if live and config in self._consumers:
                 self._gone[config] = Missing(arrived=self._now())
             self._changed(config, appeared=False)
@@ -339,8 +359,35 @@ class Store:
             manager=self._manager,
             style=self.marks,
         )
+        record = self._with_its_template(record, previous)
         if entry is not None and previous is not None:
             self._doubt(entry, previous, record)
+        self._put_record(entry, record, live=live)
+        for borrower in list(self._borrowers.get(workload, ())):
+            self._borrow_again(borrower, live=live)
+
+    def _with_its_template(self, record: WorkloadRecord, previous: WorkloadRecord | None) -> WorkloadRecord:
+        """Where a workload has its pod template from another one, put that in, and note whose it is."""
+        before = previous.template_of if previous is not None else None
+        source = record.template_of
+        if before is not None and before != source:
+            _discard(self._borrowers, before, record.id)
+        if source is None:
+            return record
+        self._borrowers.setdefault(source, set()).add(record.id)
+        lender = self._workloads.get(source)
+        return with_template_of(record, lender.record if lender is not None else None, previous)
+
+    def _borrow_again(self, workload: WorkloadId, *, live: bool) -> None:
+        """The workload that it has its pod template from has changed, come or gone."""
+        entry = self._workloads[workload]
+        record = self._with_its_template(entry.record, entry.record)
+        if record != entry.record:
+            self._put_record(entry, record, live=live)
+
+    def _put_record(self, entry: Entry | None, record: WorkloadRecord, *, live: bool) -> None:
+        """Keep what a workload's record is now; `entry` is what was kept of it."""
+        workload, previous = record.id, entry.record if entry is not None else None
         same_sources = (
             entry is not None
             and previous is not None
@@ -360,7 +407,7 @@ class Store:
     def _note_start(self, workload: WorkloadId) -> None:
         """Somebody else had its pods started, just now: they read what was there at that moment."""
         entry = self._workloads[workload]
-        version = version_number(entry.record.resource_version)
+        version = max(version_number(entry.record.resource_version), entry.record.template_change.version)
         states = {c.config: self._past.at(c.config, version) or self.state(c.config) for c in entry.consumed}
         self._started(entry, started_with(entry.record, entry.consumed, states, self.key.id))
 
@@ -403,7 +450,11 @@ class Store:
         if entry is not None:
             self._unindex(workload, entry)
             _discard(self._by_namespace, workload.namespace, workload)
+            if entry.record.template_of is not None:
+                _discard(self._borrowers, entry.record.template_of, workload)
             self.ask(workload, None)
+            for borrower in list(self._borrowers.get(workload, ())):
+                self._borrow_again(borrower, live=False)
 
     def workload_names(self, kind: str, namespace: str) -> Iterable[tuple[str, str]]:
         return [

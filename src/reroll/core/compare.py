@@ -85,7 +85,9 @@ def followed(
         state = states[c.config]
         if isinstance(state, ConfigRecord):
             if state.ignored:
-                notes.append(f"{c.config.short(home)} is not followed: it carries an ignore annotation")
+                notes.append(
+                    f"{c.config.short(home)} is not followed: it carries an ignore annotation or is not selected"
+                )
                 continue
             if c.needs_match and not state.matchable:
                 continue

@@ -261,13 +261,15 @@ def _how(s: Situation) -> How:
         return How.AGAIN
     if kind is CRON_JOB:
         return How.INSTANTIATE if s.policy.instantiate else How.TEMPLATE
-    if s.policy.mode == "restart":
+    if s.policy.mode == "restart" or s.workload.template_of is not None:
         return How.RESTART_AT if kind.restart_at else How.EVICT
     return How.TEMPLATE
 
 
 def _left_alone(w: WorkloadRecord, policy: Policy) -> str:
-    """Why this Job is not followed; "" for all else."""
+    """Why this Job, or this Rollout without a pod template, is not followed; "" for all else."""
+    if w.template_of is not None and not w.template_hash:
+        return f"its pod template is that of {w.template_of}, which is not there or not among those that are read"
     if w.id.kind != JOB.id:
         return ""
     if w.owned:

@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reroll.core import applied as marks
-from reroll.core.kinds import JOB, OF_THE_JOB, WORKLOAD_KINDS, WorkloadKind
+from reroll.core.kinds import JOB, OF_THE_JOB, ROLLOUT, WORKLOAD_KINDS, WorkloadKind
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.records import Applied, Change, ConfigRecord, WorkloadId, WorkloadRecord
 from reroll.core.references import references
@@ -75,8 +75,16 @@ class UpdateStrategy(Struct, gc=False):
     type: str = ""
 
 
+class WorkloadRef(Struct, gc=False):
+    """spec.workloadRef of an Argo Rollout: whose pod template it uses."""
+
+    kind: str = ""
+    name: str = ""
+
+
 class WorkloadSpec(Struct, gc=False, rename="camel"):
     template: msgspec.Raw = msgspec.Raw(b"{}")
+    workload_ref: WorkloadRef | None = None
     replicas: int | None = None
     paused: bool = False
     update_strategy: UpdateStrategy | None = None
@@ -147,6 +155,7 @@ def workload_object(kind: WorkloadKind, obj: WorkloadObject | OtherObject) -> Wo
         paused=_field(obj.spec, "paused", bool) or False,
         update_strategy=_field(obj.spec, "updateStrategy", UpdateStrategy | None),
         suspend=_field(obj.spec, "suspend", bool | None),
+        workload_ref=_field(obj.spec, "workloadRef", WorkloadRef | None) if kind.id == ROLLOUT.id else None,
     )
     return WorkloadObject(obj.metadata, spec, kind is JOB and _finished(obj.status))
 
@@ -228,14 +237,17 @@ def config_record(
     *,
     flags: Flags,
     arrived: float,
+    ignored: bool = False,
 ) -> ConfigRecord:
     """What is kept of a ConfigMap or Secret. `content` is (sorted keys, digests joined).
 
     `arrived` is the time of its arrival on a watch, 0 when a list found it. The same content keeps the time
-    of its change; if nothing at all differs, `previous` itself is returned.
+    of its change; if nothing at all differs, `previous` itself is returned. `ignored`: nothing may follow it, whatever
+    its annotations say.
     """
     keys, joined = content
-    ignored, matchable, shared_with = flags(meta.annotations) if meta.annotations else (False, False, "")
+    marked, matchable, shared_with = flags(meta.annotations) if meta.annotations else (False, False, "")
+    ignored = ignored or marked
     if previous is not None and previous.digests == joined and previous.keys == keys:
         if (previous.ignored, previous.matchable, previous.shared_with) == (ignored, matchable, shared_with):
             return previous
@@ -311,7 +323,7 @@ def workload_record(
     started = None
     if previous is not None and change is previous.template_change and applied == previous.applied:
         started = previous.started_with
-    strategy = obj.spec.update_strategy
+    strategy, ref = obj.spec.update_strategy, obj.spec.workload_ref
     return WorkloadRecord(
         id=WorkloadId(kind, meta.namespace, meta.name),
         uid=meta.uid,
@@ -336,7 +348,33 @@ def workload_record(
         finished=obj.finished,
         owned=any(owner.controller for owner in meta.owner_references or ()),
         carrier=carrier,
+        template_of=WorkloadId(ref.kind, meta.namespace, ref.name) if ref is not None else None,
         restarting=tuple((meta.annotations or {}).get(marks.RESTARTING, "").split()),
+    )
+
+
+def with_template_of(
+    record: WorkloadRecord, source: WorkloadRecord | None, previous: WorkloadRecord | None
+) -> WorkloadRecord:
+    """A record that has its pod template from another workload: `source`, None where that is not known.
+
+    `previous`: what was kept of this one before. The marks and the policy in the template are the source's own
+    affair.
+    """
+    if source is None:
+        return replace(record, references=(), template_hash="", mark=None, template_change=Change())
+    same = (
+        previous is not None
+        and previous.template_change is source.template_change
+        and previous.applied == record.applied
+    )
+    return replace(
+        record,
+        references=source.references,
+        template_hash=source.template_hash,
+        mark=None,
+        template_change=source.template_change,
+        started_with=previous.started_with if previous is not None and same else None,
     )
 
 

@@ -199,6 +199,9 @@ class WorkloadRecord(Struct, frozen=True, gc=False):
     """Another object controls it (the Job of a CronJob)."""
     carrier: str = ""
     """Its first regular container, which carries marks that are for none in particular; "" if it has none."""
+    template_of: WorkloadId | None = None
+    """The workload that its pod template is of, where it has none of its own (Argo Rollout, spec.workloadRef);
+    `template_hash` is "" where that one is not known."""
     restarting: tuple[str, ...] = ()
     """The beginnings of the uids of those pods that are still to be evicted (mode `restart`)."""
 

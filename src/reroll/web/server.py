@@ -122,6 +122,7 @@ def _application(registry: CollectorRegistry, live: Checks, ready: Checks) -> we
         [
             web.get("/", index),
             web.get("/livez", livez),
+            web.get("/live", livez),  # as Reloader has it
             web.get("/readyz", readyz),
             web.get("/metrics", metrics),
         ]
