@@ -84,7 +84,7 @@ class _Writer:
         if isinstance(value, str) and value.endswith("\n") and self.one(True, False):
             pad = " " * (indent + step)
             self.keeps = True
-            return " |\n" + "".join(f"{pad}{line}\n" for line in value[:-1].split("\n")) + self.one("", "\n")
+            return " |\n" + "".join(f"{pad}{line}\n" for line in value[:-1].split("\n")) + self.text("", "\n")
         shown = self.flow(value)
         return (f" {shown}" if shown else "") + self.tail() + "\n"
 
@@ -101,8 +101,8 @@ class _Writer:
 
     def flow(self, value: Any) -> str:
         if isinstance(value, dict):
-            space = self.one("", " ")
-            comma = self.one(", ", ",") if value else ""
+            space = self.text("", " ")
+            comma = self.text(", ", ",") if value else ""
             inner = comma.join(f"{self.key(k)}: {self.flow(v) or 'null'}" for k, v in value.items())
             return "{" + space + inner + space + "}"
         if isinstance(value, list):

@@ -16,8 +16,24 @@ from reroll.manifests.problem import ManifestError
 from reroll.manifests.stream import Document, read_documents
 
 LINES = st.sampled_from(
-    ["---", "--- # c", "--- a", "---x", "...", "... # end", "# c", "", " ---", "a: 1", "b:", "  - x"]
-    + ["--- |", "  ---", "%YAML 1.1", "\t"]
+    [
+        "---",
+        "--- # c",
+        "--- a",
+        "---x",
+        "...",
+        "... # end",
+        "# c",
+        "",
+        " ---",
+        "a: 1",
+        "b:",
+        "  - x",
+        "--- >",
+        "  ---",
+        "%YAML 1.1",
+        "\t",
+    ]
 )
 
 
