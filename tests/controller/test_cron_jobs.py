@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Any
 
-import pytest
-
-from reroll.core.policy import PolicyDefaults
 from reroll.kube.errors import Unreachable
 
 Json = dict[str, Any]
@@ -123,18 +119,11 @@ async def started_by_hand(stage: Any, name: str) -> Json:
     return found
 
 
-@pytest.fixture
-def instantiating(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A controller whose policy starts Jobs: a dialect has it, the native annotations have not."""
-    monkeypatch.setattr("reroll.app.PolicyDefaults", partial(PolicyDefaults, instantiate=True))
-
-
-@pytest.mark.usefixtures("instantiating")
 class TestWhereAJobIsStarted:
     async def test_once_for_each_change(self, stage: Any) -> None:
         await stage.config_map("app", {"level": "info"})
         await stage.create(cron_job())
-        async with stage.controller() as control:
+        async with stage.controller(cron_jobs="instantiate") as control:
             await stage.adopted("report", "CronJob")
             assert await jobs(stage) == []
             await stage.set("ConfigMap", "app", {"level": "debug"})
@@ -153,14 +142,14 @@ class TestWhereAJobIsStarted:
         assert job["metadata"]["annotations"]["note"] == "kept"
         assert job["metadata"]["labels"]["team"] == "web"
         assert await mark(stage) is None
-        async with stage.controller() as control:
+        async with stage.controller(cron_jobs="instantiate") as control:
             await stage.quiet(control)
             assert len(await jobs(stage)) == 2
 
     async def test_none_while_it_is_suspended(self, stage: Any) -> None:
         await stage.config_map("app", {"level": "info"})
         await stage.create(cron_job(suspend=True))
-        async with stage.controller() as control:
+        async with stage.controller(cron_jobs="instantiate") as control:
             await stage.adopted("report", "CronJob")
             await stage.set("ConfigMap", "app", {"level": "debug"})
             await stage.quiet(control)
@@ -174,7 +163,7 @@ class TestWhereAJobIsStarted:
         """The Job is there, and the patch that records it is lost: the next try finds the Job."""
         await stage.config_map("app", {"level": "info"})
         await stage.create(cron_job())
-        async with stage.controller() as control:
+        async with stage.controller(cron_jobs="instantiate") as control:
             await stage.adopted("report", "CronJob")
             real, failures = control.client.patch, 0
 
@@ -196,7 +185,7 @@ class TestWhereAJobIsStarted:
         name = "a" * 52
         await stage.config_map("app", {"level": "info"})
         await stage.create(cron_job(name))
-        async with stage.controller():
+        async with stage.controller(cron_jobs="instantiate"):
             await stage.adopted(name, "CronJob")
             await stage.set("ConfigMap", "app", {"level": "debug"})
             [job] = await stage.until(lambda: jobs(stage), "no Job")

@@ -104,7 +104,8 @@ async def test_it_follows_what_it_consumes(stage: Any, kind: WorkloadKind) -> No
     async with stage.controller(custom_kinds=SETTING):
 
         async def another() -> bool:
-            return (await mark(stage, kind) or first) != first
+            now = await mark(stage, kind)
+            return now is not None and now != str(first)
 
         await stage.until(another, "it was not rolled for what changed meanwhile")
 

@@ -383,7 +383,8 @@ class Store:
         entry = self._workloads[workload]
         record = self._with_its_template(entry.record, entry.record)
         if record != entry.record:
-            self._put_record(entry, record, live=live)
+            # Where it was missing, its coming says nothing of the pods that run.
+            self._put_record(entry, record, live=live and bool(entry.record.template_hash))
 
     def _put_record(self, entry: Entry | None, record: WorkloadRecord, *, live: bool) -> None:
         """Keep what a workload's record is now; `entry` is what was kept of it."""
