@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from reroll import __version__
 from reroll.app import Controller
+from reroll.core import kinds
 from reroll.kube.config import load_config
 from reroll.settings import Settings, load
 
@@ -111,7 +112,9 @@ def test_no_rule_has_a_wildcard(path: Path) -> None:
     for obj in read(path):
         for rule in obj.get("rules", ()):
             assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
-            assert not {"delete", "deletecollection", "update", "escalate", "bind"} & set(rule["verbs"])
+            assert not {"deletecollection", "update", "escalate", "bind"} & set(rule["verbs"])
+            # A Job is rolled by being deleted and created again; nothing else is deleted.
+            assert "delete" not in rule["verbs"] or rule["resources"] == ["jobs"]
 
 
 def test_what_is_bound_is_there() -> None:
@@ -154,26 +157,60 @@ stringData: {password: first}
 ---
 """
 
-WORKLOAD = """
-apiVersion: apps/v1
-kind: %s
-metadata:
-  name: web
-  annotations: {reroll.dev/auto: "true"}
-spec:
-  selector: {matchLabels: {app: %s}}
-  template:
-    metadata: {labels: {app: %s}}
-    spec:
-      containers:
-        - name: web
-          image: app:1
-          env:
-            - {name: LEVEL, valueFrom: {configMapKeyRef: {name: app, key: LEVEL}}}
-            - {name: PASSWORD, valueFrom: {secretKeyRef: {name: db, key: password}}}
----
-"""
-KINDS = ("deployment", "statefulset", "daemonset")
+ENV = [
+    {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "LEVEL"}}},
+    {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}},
+]
+KINDS = {kind.kind.lower(): kind for kind in kinds.KINDS.values()}
+RESOURCES = ",".join(f"{kind.plural}.{kind.version}.{kind.group}" for kind in KINDS.values())
+
+
+def workload(kind: kinds.WorkloadKind, name: str = "web", **annotations: str) -> dict[str, Any]:
+    """A workload of any kind. Jobs find no node, so that they don't come to their end."""
+    labels = {"app": f"{name}-{kind.kind.lower()}"}
+    spec: dict[str, Any] = {"containers": [{"name": "web", "image": "app:1", "env": ENV}]}
+    of_kind: dict[str, Any] = {"selector": {"matchLabels": labels}} if kind.id in kinds.WORKLOAD_KINDS else {}
+    if kind in (kinds.CRON_JOB, kinds.JOB):
+        spec |= {"restartPolicy": "Never", "nodeSelector": {"no": "such-node"}}
+    if kind is kinds.CRON_JOB:
+        of_kind["schedule"] = "0 0 29 2 *"
+    if kind is kinds.STATEFUL_SET:
+        of_kind["serviceName"] = name
+    template: dict[str, Any] = {"metadata": {"labels": labels}, "spec": spec}
+    for field in reversed(kind.template[1:]):
+        template = {field: template}
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {
+            "name": name,
+            "annotations": {"reroll.dev/auto": "true"}
+            | {f"reroll.dev/{k}": v for k, v in annotations.items()},
+        },
+        "spec": of_kind | template,
+    }
+
+
+def definition(kind: kinds.WorkloadKind) -> dict[str, Any]:
+    """Argo's and OpenShift's kinds are served as far as it matters here."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {
+        "name": kind.version,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything}}},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{kind.group}"},
+        "spec": {
+            "group": kind.group,
+            "names": {"kind": kind.kind, "plural": kind.plural},
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
 
 
 class Running:
@@ -189,21 +226,32 @@ class Running:
 
     async def marks(self) -> dict[str, str | None]:
         """Kind -> `reroll.dev/config` on its pod template."""
-        found = json.loads(await self.run_kubectl("get", ",".join(KINDS), "-o", "json"))["items"]
-        return {
-            obj["kind"].lower(): obj["spec"]["template"]["metadata"]
-            .get("annotations", {})
-            .get("reroll.dev/config")
-            for obj in found
-        }
+        found: dict[str, str | None] = {}
+        for name, obj in (await self.objects()).items():
+            for field in KINDS[name].template:
+                obj = obj[field]
+            found[name] = obj["metadata"].get("annotations", {}).get("reroll.dev/config")
+        return found
+
+    async def objects(self) -> dict[str, dict[str, Any]]:
+        """Kind -> the one that is named web."""
+        found = json.loads(await self.run_kubectl("get", RESOURCES, "-o", "json"))["items"]
+        return {obj["kind"].lower(): obj for obj in found if obj["metadata"]["name"] == "web"}
 
     async def generations(self) -> dict[str, int]:
-        found = json.loads(await self.run_kubectl("get", ",".join(KINDS), "-o", "json"))["items"]
-        return {obj["kind"].lower(): obj["metadata"]["generation"] for obj in found}
+        return {name: obj["metadata"]["generation"] for name, obj in (await self.objects()).items()}
 
     async def adopted(self) -> bool:
         entries = [e for e in self.controller.store.entries() if e.record.id.namespace == self.namespace]
-        return len(entries) == len(KINDS) and all(e.record.applied and not e.record.unsaved for e in entries)
+        # And the one in the mode `restart`.
+        return len(entries) == len(KINDS) + 1 and all(
+            e.record.applied and not e.record.unsaved for e in entries
+        )
+
+    async def pods(self) -> set[str]:
+        """Uids of the pods in the mode `restart`."""
+        listed = await self.run_kubectl("get", "pods", "-l", "app=gentle-deployment", "-o", "json")
+        return {pod["metadata"]["uid"] for pod in json.loads(listed)["items"]}
 
     async def rolled_after(self, change: Callable[[], Awaitable[object]]) -> dict[str, str | None]:
         before = await self.marks()
@@ -211,7 +259,7 @@ class Running:
 
         async def all_rolled() -> bool:
             now = await self.marks()
-            return all(now[kind] != before[kind] for kind in KINDS)
+            return all(now.get(kind) not in (None, before[kind]) for kind in KINDS)
 
         await eventually(all_rolled, "every workload follows")
         return await self.marks()
@@ -225,7 +273,7 @@ class Running:
         )
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], what: str, seconds: float = 60) -> None:
+async def eventually(holds: Callable[[], Awaitable[object]], what: str, seconds: float = 60) -> None:
     """Wait until something holds: a bound against a test that hangs, not a measurement."""
     deadline = time.monotonic() + seconds
     while not await holds():
@@ -303,22 +351,27 @@ async def use_everything(
 ) -> None:
     """All that a controller asks of a server: both ways to read, adoption, rollouts, a conflict, Events that
     repeat, a restart."""
-    manifest = APP + "".join(
-        WORKLOAD % (kind, kind.lower(), kind.lower()) for kind in ("Deployment", "DaemonSet")
-    )
-    manifest += (WORKLOAD % ("StatefulSet", "statefulset", "statefulset")).replace(
-        "spec:\n  selector", "spec:\n  serviceName: web\n  selector", 1
-    )
+    workloads = [workload(kind) for kind in KINDS.values()]
+    workloads.append(workload(kinds.DEPLOYMENT, "gentle", mode="restart"))
+    manifest = APP + yaml.safe_dump_all(workloads)
     await asyncio.to_thread(kubectl, "apply", "-n", namespace, "-f", "-", input=manifest)
 
     async with in_a_pod(deployment, cluster, kubectl, namespace, tmp_path / "first") as running:
         await eventually(running.adopted, "every workload is adopted")
         assert set((await running.marks()).values()) == {None}
+        await eventually(running.pods, "it has a pod")
+        pods = await running.pods()
         await running.rolled_after(lambda: running.set_config(LEVEL="debug"))
         collide_once(running)
         # The same keys again: the same Event again, which becomes a series at the end.
         await running.rolled_after(lambda: running.set_config(LEVEL="warning"))
         last = await running.rolled_after(lambda: running.set_password("second"))
+
+        async def restarted() -> bool:
+            now = await running.pods()
+            return bool(now) and not now & pods
+
+        await eventually(restarted, "the pods are replaced")
 
     async with in_a_pod(
         deployment, cluster, kubectl, namespace, tmp_path / "second", streaming=False
@@ -329,7 +382,8 @@ async def use_everything(
         await running.rolled_after(lambda: running.set_password("third"))
         # Made once, and changed once for each of the four changes that somebody reads. A Deployment's generation
         # counts annotations too: its adoption, and the note of somebody else.
-        assert await running.generations() == {"deployment": 7, "statefulset": 5, "daemonset": 5}
+        # And the Job is another one.
+        assert await running.generations() == dict.fromkeys(KINDS, 5) | {"deployment": 7, "job": 1}
 
 
 def guard() -> str:
@@ -346,11 +400,16 @@ def used(cluster: Cluster, since: int) -> dict[str, set[tuple[str, str, str]]]:
     requests = cluster.requests_of(USER)[since:]
     assert requests
     for event in requests:
-        about = event["objectRef"]
         assert event["responseStatus"]["code"] not in (401, 403), (event["verb"], event["requestURI"])
-        assert "subresource" not in about, event["requestURI"]
+        about = event.get("objectRef")
+        if about is None:
+            # Discovery, which anybody who is logged in may read.
+            assert re.fullmatch(r"/apis/[\w.]+/\w+", event["requestURI"])
+            assert event["verb"] == "get"
+            continue
+        resource = "/".join(filter(None, (about["resource"], about.get("subresource"))))
         found.setdefault(about.get("namespace", ""), set()).add(
-            (about.get("apiGroup", ""), about["resource"], event["verb"])
+            (about.get("apiGroup", ""), resource, event["verb"])
         )
     return found
 
@@ -360,7 +419,11 @@ def ours(cluster: Cluster, kubectl: Kubectl) -> Iterator[None]:
     """The names that install.yaml uses are free afterwards."""
     if not cluster.tokens:
         pytest.skip("installs reroll under its own names, which a cluster of the environment may have in use")
+    definitions = yaml.safe_dump_all([definition(kind) for kind in KINDS.values() if kind.optional])
+    kubectl("apply", "-f", "-", input=definitions)
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", "-", input=definitions)
     yield
+    kubectl("delete", "--ignore-not-found", "--timeout=60s", "-f", "-", input=definitions)
     kubectl("delete", "namespace", "reroll", "--ignore-not-found", "--timeout=60s")
 
 

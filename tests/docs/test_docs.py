@@ -316,9 +316,11 @@ def test_the_roles_are_explained() -> None:
     explained: set[tuple[str, str]] = set()
     for row in rows(page("security.md")):
         if len(row) == 3:
-            verbs = re.findall(r"\b(get|list|watch|create|patch)\b", row[1])
+            verbs = re.findall(r"\b(get|list|watch|create|patch|delete)\b", row[1])
             resources = re.findall(
-                r"\b(configmaps|secrets|namespaces|deployments|statefulsets|daemonsets|pods|events)\b", row[0]
+                r"\b(configmaps|secrets|namespaces|deployments|statefulsets|daemonsets|cronjobs|jobs|rollouts"
+                r"|deploymentconfigs|pods/eviction|pods|events)\b",
+                row[0],
             )
             explained |= {(resource, verb) for resource in resources for verb in verbs}
     granted = {
