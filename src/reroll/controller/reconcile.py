@@ -100,6 +100,7 @@ class Reconciler:
         self._unanswered: dict[WorkloadId, Decision] = {}
         self._recorded: dict[WorkloadId, tuple[float, ...]] = {}
         self._foreign_keys: dict[str, float] = {}
+        self._restarting: dict[WorkloadId, tuple[str, ...]] = {}
 
     async def work(self) -> None:
         """One actor: until the queue is closed."""
@@ -214,6 +215,8 @@ class Reconciler:
             self._store.adopted(workload, decision.applied)
         if how is How.EVICT:
             pods = await restart.pods_of(self._client, workload, kind)
+            if kind.custom and not pods:
+                self._reporter.no_pods(entry)
             body = restart.begin(record, decision, restart.to_go(pods, decision))
         elif how is How.RESTART_AT:
             body = restart.tell(record, decision, kind, self._now())
@@ -365,13 +368,22 @@ class Reconciler:
     async def _go_on(self, workload: WorkloadId) -> None:
         """The record is right. If pods are still to be evicted, go on with that; else the workload is at rest."""
         entry = self._store.workload(workload)
-        if entry is None or not entry.record.restarting:
+        if entry is None or entry.record.deleting or entry.policy.refused:
             self._rest(workload)
             return
+        # Somebody who removes annotations that he does not know does not end a restart.
+        written = entry.record.restarting or self._restarting.get(workload, ())
+        if not written:
+            self._rest(workload)
+            return
+        self._restarting[workload] = written
         self._pending_since.pop(workload, None)
         kind = self._store.kinds[workload.kind]
         pods = await restart.pods_of(self._client, workload, kind)
-        step = restart.next_step(entry.record, pods)
+        wanted = entry.record.replicas
+        if wanted is None:
+            wanted = restart.desired(await self._client.get(self._path(workload)))
+        step = restart.next_step(written, pods, wanted)
         if not step.left or not entry.policy.enabled or entry.policy.mode != "restart":
             try:
                 self._take_in(
@@ -381,7 +393,8 @@ class Reconciler:
                 await self._refresh(workload)
                 self._ask_in(workload, 0.0)
                 return
-            self._reporter.restarted(entry)
+            self._restarting.pop(workload, None)
+            self._reporter.restarted(entry, step.left)
             self._rest(workload)
             return
         for pod in step.evict:
@@ -492,6 +505,7 @@ class Reconciler:
         self._rest(workload)
         self._unanswered.pop(workload, None)
         self._recorded.pop(workload, None)
+        self._restarting.pop(workload, None)
         self._store.writing(workload, None)
         self._reporter.forget(workload)
         self._queue.discard(workload)

@@ -32,6 +32,7 @@ class Reporter:
         self._events = events
         self._kinds = kinds
         self._held: dict[WorkloadId, str] = {}
+        self._waits: dict[WorkloadId, str] = {}
         self._warned: dict[WorkloadId, tuple[str, ...]] = {}
         self._problems: dict[WorkloadId, tuple[str, ...]] = {}
         self._failing: set[WorkloadId] = set()
@@ -94,14 +95,28 @@ class Reporter:
         if why:
             self._warn(entry, "Held", "Evict", why)
 
-    def waits(self, entry: Entry, why: str) -> None:
-        """Told when the next pod waits for another one, which is as it should be: no Event for it."""
-        log.debug("the restart waits", workload=str(entry.record.id), reason=why)
+    def no_pods(self, entry: Entry) -> None:
+        """Told when no pod was found to evict, of a kind that may have some all the same."""
+        note = (
+            "none of its pods was found, so none is evicted: the mode restart is for kinds that own their pods "
+            "themselves; use the mode rollout"
+        )
+        self._warn(entry, "NotRolled", "Evict", note)
 
-    def restarted(self, entry: Entry) -> None:
-        """Told when the last pod that had to go is gone."""
+    def waits(self, entry: Entry, why: str) -> None:
+        """Told when the next pod waits for another one, which is as it should be: no Event for it. Says so once."""
+        workload = entry.record.id
+        if why == self._waits.get(workload):
+            return
+        self._waits[workload] = why
+        log.info("the restart waits", workload=str(workload), reason=why)
+
+    def restarted(self, entry: Entry, left: int) -> None:
+        """Told when the last pod that had to go is gone, or when the rest of them, `left`, may stay."""
         self._held.pop(entry.record.id, None)
-        log.info("restarted", workload=str(entry.record.id), reason="all pods that ran before are gone")
+        self._waits.pop(entry.record.id, None)
+        reason = f"the mode was taken away, {left} stay" if left else "all pods that ran before are gone"
+        log.info("restarted", workload=str(entry.record.id), reason=reason)
 
     def failed(self, entry: Entry | None, workload: WorkloadId, error: ApiError, delay: float) -> None:
         """Told when acting failed; it is tried again in `delay` seconds."""
@@ -136,6 +151,7 @@ class Reporter:
         self._problems.pop(workload, None)
         self._failing.discard(workload)
         self._held.pop(workload, None)
+        self._waits.pop(workload, None)
 
     def _warn(self, entry: Entry, reason: str, action: str, note: str) -> None:
         log.warning(reason, workload=str(entry.record.id), detail=note)

@@ -11,7 +11,7 @@ A kind whose own controller restarts pods (Argo Rollout, spec.restartAt) is told
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -19,8 +19,8 @@ from msgspec import Struct
 
 from reroll.core.applied import APPLIED, RESTARTING, encode
 from reroll.core.decide import Decision
-from reroll.core.kinds import DEPLOYMENT, ROLLOUT, WorkloadKind
-from reroll.core.observe import Owner, epoch
+from reroll.core.kinds import DEPLOYMENT, DEPLOYMENT_CONFIG, ROLLOUT, WorkloadKind
+from reroll.core.observe import epoch
 from reroll.core.records import WorkloadId, WorkloadRecord
 from reroll.kube.errors import Conflict, Gone, NotFound
 from reroll.kube.resources import PODS
@@ -30,13 +30,25 @@ _UID = 8  # characters of a uid that tell pods of one workload apart; a thousand
 _HASH_LABELS = {DEPLOYMENT.id: "pod-template-hash", ROLLOUT.id: "rollouts-pod-template-hash"}
 
 
+_OF_DEPLOYMENT_CONFIG = "openshift.io/deployment-config.name"
+"""Annotation of the pods of a DeploymentConfig; a ReplicationController stands between the two."""
+
+
+class _Owner(Struct, gc=False, rename="camel"):
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    controller: bool | None = None
+
+
 class _Meta(Struct, gc=False, rename="camel"):
     name: str = ""
     uid: str = ""
     creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
     labels: dict[str, str] | None = None
-    owner_references: list[Owner] | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: list[_Owner] | None = None
 
 
 class _Condition(Struct, gc=False):
@@ -63,7 +75,16 @@ class _Pods(Struct, gc=False):
     items: list[_Pod] | None = None
 
 
+class _DaemonSetStatus(Struct, gc=False, rename="camel"):
+    desired_number_scheduled: int | None = None
+
+
+class _HasStatus(Struct, gc=False):
+    status: _DaemonSetStatus = msgspec.field(default_factory=_DaemonSetStatus)
+
+
 _decode = msgspec.json.Decoder(_Pods).decode
+_decode_status = msgspec.json.Decoder(_HasStatus).decode
 
 
 class Pod(Struct, frozen=True, gc=False):
@@ -127,13 +148,18 @@ async def pods_of(client: Lister, workload: WorkloadId, kind: WorkloadKind) -> t
 
 
 def _controls(workload: WorkloadId, kind: WorkloadKind, meta: _Meta) -> bool:
-    """A ReplicaSet is named after its Deployment or Rollout with a hash appended, so none has to be read."""
+    """A ReplicaSet is named after its Deployment or Rollout with a hash appended, so none has to be read. Versions of
+    an API don't count: an object of an old one is the same in the new one."""
     suffix = (meta.labels or {}).get(_HASH_LABELS.get(kind.id, ""), "")
     for owner in meta.owner_references or ():
         if owner.controller:
             if suffix and owner.kind == "ReplicaSet":
                 return owner.name == f"{workload.name}-{suffix}"
-            return (owner.kind, owner.name) == (kind.kind, workload.name)
+            if kind.id == DEPLOYMENT_CONFIG.id:
+                of = (meta.annotations or {}).get(_OF_DEPLOYMENT_CONFIG)
+                return owner.kind == "ReplicationController" and of == workload.name
+            group = owner.api_version.rpartition("/")[0]
+            return (group, owner.kind, owner.name) == (kind.group, kind.kind, workload.name)
     return False
 
 
@@ -166,11 +192,22 @@ def end(record: WorkloadRecord) -> bytes:
     return msgspec.json.encode(on_top(record, {RESTARTING: None}))
 
 
-def next_step(record: WorkloadRecord, pods: Sequence[Pod]) -> Next:
-    """Who goes next, by what is written down and what runs now. Pure."""
-    written = frozenset(record.restarting)
-    old = [pod for pod in pods if pod.short in written]
-    new = [pod for pod in pods if pod.short not in written and not pod.going]
+def desired(workload: bytes) -> int | None:
+    """How many pods a DaemonSet is to have, out of its JSON: as many as there are nodes for it. None: it does not say,
+    or is of a kind that has no such number."""
+    try:
+        return _decode_status(workload).status.desired_number_scheduled
+    except msgspec.DecodeError:
+        return None
+
+
+def next_step(going: Collection[str], pods: Sequence[Pod], wanted: int | None) -> Next:
+    """Who goes next, by what is written down (`going`: `Pod.short` of each) and what runs now. Pure.
+
+    `wanted`: how many pods the workload is to have; None where that can't be told.
+    """
+    old = [pod for pod in pods if pod.short in going]
+    new = [pod for pod in pods if pod.short not in going and not pod.going]
     staying = [pod for pod in old if not pod.going]
     if not staying:
         return Next(left=len(old))
@@ -183,7 +220,7 @@ def next_step(record: WorkloadRecord, pods: Sequence[Pod]) -> Next:
     starting = [pod.name for pod in new if not pod.ready]
     if starting:
         return Next(wait_for=f"pod {starting[0]}, which was started anew, is not ready", left=len(old))
-    if record.replicas is not None and len(staying) + len(new) < record.replicas:
+    if wanted is not None and len(staying) + len(new) < wanted:
         return Next(wait_for="a pod that was evicted has no successor yet", left=len(old))
     return Next(evict=(min(staying, key=lambda pod: (pod.created, pod.name)),), left=len(old))
 
