@@ -1,0 +1,250 @@
+"""Which pods go, and which goes next."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from reroll.core.compare import ConfigChange
+from reroll.core.decide import Decision, How, Kind
+from reroll.core.kinds import DAEMON_SET, DEPLOYMENT, DEPLOYMENT_CONFIG, ROLLOUT, STATEFUL_SET, WorkloadKind
+from reroll.core.observe import epoch
+from reroll.core.records import Applied, Change, ConfigId, WorkloadId, WorkloadRecord
+from reroll.kube.errors import ApiError, Conflict, Gone, NotFound, TooManyRequests
+from reroll.modes.restart import Pod, begin, desired, evict, next_step, pods_of, tell, to_go
+
+ADVANCED = WorkloadKind("StatefulSet", "apps.kruise.io", "v1beta1", "statefulsets", custom=True)
+RECORD = WorkloadRecord(
+    id=WorkloadId("Deployment", "shop", "web"),
+    uid="u",
+    resource_version="5",
+    generation=1,
+    annotations={},
+    template_annotations={},
+    references=(),
+    template_hash="t",
+    mark=None,
+    applied=None,
+)
+
+
+def pod(name: str, created: float = 1.0, *, ready: bool = True, going: bool = False) -> Pod:
+    return Pod(name, f"{name}-and-more-of-its-uid", created, ready, going)
+
+
+def written(*names: str) -> frozenset[str]:
+    return frozenset(pod(name).short for name in names)
+
+
+def names(pods: tuple[Pod, ...]) -> list[str]:
+    return [pod.name for pod in pods]
+
+
+def stale(*stamps: float) -> Decision:
+    changes = tuple(
+        ConfigChange(ConfigId("configmap", "shop", f"c{i}"), ("k",), change=Change(stamp, stamp, 1))
+        for i, stamp in enumerate(stamps)
+    )
+    return Decision(Kind.ROLL, "r", changes=changes, applied=Applied("t", "k", {}), how=How.EVICT)
+
+
+class TestWhoIsToGo:
+    PODS = (pod("old", 10.0), pod("same", 20.0), pod("new", 21.0), pod("going", 10.0, going=True))
+
+    def test_all_that_were_not_surely_created_after_the_last_change(self) -> None:
+        assert names(to_go(self.PODS, stale(20.0))) == ["old", "same"]
+        assert names(to_go(self.PODS, stale(5.0, 20.0))) == ["old", "same"]
+        assert names(to_go(self.PODS, stale(5.0))) == []
+
+    def test_all_where_the_time_of_a_change_is_not_known(self) -> None:
+        assert names(to_go(self.PODS, stale(5.0, 0.0))) == ["old", "same", "new"]
+
+    def test_they_are_written_down_with_the_record(self) -> None:
+        body = json.loads(begin(RECORD, stale(20.0), self.PODS[:2]))
+        assert body["metadata"]["annotations"]["reroll.dev/restarting"] == "old-and- same-and"
+        assert body["metadata"]["resourceVersion"] == "5"
+        assert "spec" not in body
+        assert (
+            json.loads(begin(RECORD, stale(20.0), ()))["metadata"]["annotations"]["reroll.dev/restarting"]
+            is None
+        )
+
+
+class TestWhoGoesNext:
+    def test_the_oldest_first(self) -> None:
+        step = next_step(written("a", "b", "c"), [pod("a", 3), pod("b", 1), pod("c", 2)], 3)
+        assert names(step.evict) == ["b"]
+        assert step.left == 3
+
+    def test_all_that_are_not_ready_at_once(self) -> None:
+        pods = [pod("a"), pod("b", ready=False), pod("c", ready=False)]
+        assert names(next_step(written("a", "b", "c"), pods, 3).evict) == ["b", "c"]
+
+    @pytest.mark.parametrize(
+        ("pods", "why"),
+        [
+            ([pod("a", going=True), pod("b"), pod("c")], "terminating"),
+            ([pod("new", ready=False), pod("b"), pod("c")], "new, which was started anew"),
+            ([pod("b"), pod("c")], "no successor"),
+        ],
+    )
+    def test_one_waits_for_another(self, pods: list[Pod], why: str) -> None:
+        step = next_step(written("a", "b", "c"), pods, 3)
+        assert step.evict == ()
+        assert why in step.wait_for
+        assert step.left
+
+    def test_those_that_started_since_are_not_touched(self) -> None:
+        pods = [pod("new"), pod("newer"), pod("c")]
+        assert names(next_step(written("a", "b", "c"), pods, 3).evict) == ["c"]
+
+    def test_it_is_over_when_the_last_is_gone(self) -> None:
+        assert next_step(written("a"), [pod("a", going=True), pod("new")], 1).left == 1
+        assert next_step(written("a"), [pod("new")], 1).left == 0
+        assert next_step(written("a"), [], 0).left == 0
+
+    def test_scaled_down_in_the_middle(self) -> None:
+        assert names(next_step(written("a", "b", "c"), [pod("b")], 1).evict) == ["b"]
+
+    def test_where_nobody_says_how_many_there_are_to_be(self) -> None:
+        assert names(next_step(written("a", "b"), [pod("b")], None).evict) == ["b"]
+
+
+def test_how_many_a_daemon_set_is_to_have() -> None:
+    assert desired(b'{"status": {"desiredNumberScheduled": 4}}') == 4
+    for other in (b"{}", b'{"status": {"replicas": 1}}', b'{"status": {"desiredNumberScheduled": "four"}}'):
+        assert desired(other) is None
+
+
+class TestWhoseAPodIs:
+    """By its owner alone; the ReplicaSet in between is told by its name."""
+
+    def an_item(self, of: str, name: str, **meta: Any) -> dict[str, Any]:
+        version, _, kind = of.rpartition("/")
+        reference = {"apiVersion": version, "kind": kind, "name": name, "uid": "o", "controller": True}
+        return {
+            "metadata": {
+                "name": "p",
+                "uid": "uid",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "ownerReferences": [{**reference, **meta.pop("owner", {})}],
+                **meta,
+            },
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+        }
+
+    async def found(self, kind: WorkloadKind, *items: dict[str, Any]) -> tuple[Pod, ...]:
+        return await pods_of(Pages({"items": items}), WorkloadId(kind.id, "shop", "web"), kind)
+
+    @pytest.mark.parametrize(
+        ("kind", "owner", "name", "meta", "ours"),
+        [
+            (DEPLOYMENT, "apps/v1/ReplicaSet", "web-abc", {"labels": {"pod-template-hash": "abc"}}, True),
+            (DEPLOYMENT, "apps/v1/ReplicaSet", "web-x-abc", {"labels": {"pod-template-hash": "abc"}}, False),
+            (DEPLOYMENT, "apps/v1/ReplicaSet", "web-abc", {}, False),
+            (
+                ROLLOUT,
+                "apps/v1/ReplicaSet",
+                "web-abc",
+                {"labels": {"rollouts-pod-template-hash": "abc"}},
+                True,
+            ),
+            (ROLLOUT, "apps/v1/ReplicaSet", "web-abc", {"labels": {"pod-template-hash": "abc"}}, False),
+            (STATEFUL_SET, "apps/v1/StatefulSet", "web", {}, True),
+            (STATEFUL_SET, "apps.kruise.io/v1beta1/StatefulSet", "web", {}, False),
+            (ADVANCED, "apps.kruise.io/v1alpha1/StatefulSet", "web", {}, True),
+            (ADVANCED, "apps/v1/StatefulSet", "web", {}, False),
+            (DAEMON_SET, "apps/v1/DaemonSet", "web", {}, True),
+            (DAEMON_SET, "apps/v1/DaemonSet", "web", {"owner": {"controller": False}}, False),
+            (DAEMON_SET, "apps/v1/DaemonSet", "other", {}, False),
+            (
+                DEPLOYMENT_CONFIG,
+                "v1/ReplicationController",
+                "web-3",
+                {"annotations": {"openshift.io/deployment-config.name": "web"}},
+                True,
+            ),
+            (DEPLOYMENT_CONFIG, "v1/ReplicationController", "web-3", {}, False),
+        ],
+    )
+    async def test_by_its_owner(
+        self, kind: WorkloadKind, owner: str, name: str, meta: dict[str, Any], ours: bool
+    ) -> None:
+        assert len(await self.found(kind, self.an_item(owner, name, **dict(meta)))) == ours
+
+    async def test_what_is_read_of_it(self) -> None:
+        item = self.an_item("apps/v1/DaemonSet", "web", deletionTimestamp="2026-01-01T00:01:00Z")
+        item["status"] = {"phase": "Pending"}
+        [read] = await self.found(DAEMON_SET, item)
+        assert read == Pod("p", "uid", epoch("2026-01-01T00:00:00Z"), ready=False, going=True)
+
+    async def test_one_that_has_come_to_its_end_does_not_count(self) -> None:
+        ended = [
+            {**self.an_item("apps/v1/DaemonSet", "web"), "status": {"phase": phase}}
+            for phase in ("Succeeded", "Failed")
+        ]
+        assert await self.found(DAEMON_SET, *ended) == ()
+
+    async def test_a_list_of_many_pages_that_expires_begins_anew(self) -> None:
+        first = self.an_item("apps/v1/DaemonSet", "web", uid="first")
+        second = self.an_item("apps/v1/DaemonSet", "web", uid="second")
+        page = {"metadata": {"continue": "more"}, "items": [first]}
+        pages = Pages(page, Gone("too old"), page, {"items": [second]})
+        found = await pods_of(pages, WorkloadId("DaemonSet", "shop", "web"), DAEMON_SET)
+        assert [pod.uid for pod in found] == ["first", "second"]
+        assert ["continue=more" in path for path in pages.asked] == [False, True, False, True]
+
+
+class Pages:
+    """A server that answers lists with these, in turn."""
+
+    def __init__(self, *answers: dict[str, Any] | ApiError) -> None:
+        self.answers, self.asked = list(answers), list[str]()
+
+    async def list_page(self, path: str, *, accept: str | None = None) -> bytes:
+        self.asked.append(path)
+        answer = self.answers.pop(0)
+        if isinstance(answer, ApiError):
+            raise answer
+        return json.dumps({"metadata": {}, **answer}).encode()
+
+
+class Creator:
+    """A server that refuses, or takes, an eviction."""
+
+    def __init__(self, refuses: ApiError | None = None) -> None:
+        self.refuses = refuses
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    async def create(self, path: str, body: bytes) -> bytes:
+        self.asked.append((path, json.loads(body)))
+        if self.refuses is not None:
+            raise self.refuses
+        return b"{}"
+
+
+async def test_an_eviction_is_of_one_pod_and_none_that_took_its_name() -> None:
+    server = Creator()
+    await evict(server, "shop", pod("web-1"))
+    [(path, body)] = server.asked
+    assert path == "/api/v1/namespaces/shop/pods/web-1/eviction"
+    assert body["apiVersion"] == "policy/v1"
+    assert body["deleteOptions"] == {"preconditions": {"uid": pod("web-1").uid}}
+
+
+@pytest.mark.parametrize("gone", [NotFound("gone"), Conflict("another uid")])
+async def test_one_that_is_gone_is_no_error(gone: ApiError) -> None:
+    await evict(Creator(gone), "shop", pod("web-1"))
+
+
+async def test_a_budget_that_says_not_now_is_heard() -> None:
+    with pytest.raises(TooManyRequests):
+        await evict(Creator(TooManyRequests("not now", status=429)), "shop", pod("web-1"))
+
+
+def test_a_controller_of_its_own_is_told_by_one_field() -> None:
+    body = json.loads(tell(RECORD, stale(20.0), ROLLOUT, 0.9))
+    assert body["spec"] == {"restartAt": "1970-01-01T00:00:00Z"}
+    assert body["metadata"]["annotations"].keys() == {"reroll.dev/applied"}
