@@ -246,5 +246,19 @@ async def test_a_budget_that_says_not_now_is_heard() -> None:
 
 def test_a_controller_of_its_own_is_told_by_one_field() -> None:
     body = json.loads(tell(RECORD, stale(20.0), ROLLOUT, 0.9))
-    assert body["spec"] == {"restartAt": "1970-01-01T00:00:00Z"}
+    # The next whole second: Argo leaves pods of the same one alone.
+    assert body["spec"] == {"restartAt": "1970-01-01T00:00:01Z"}
     assert body["metadata"]["annotations"].keys() == {"reroll.dev/applied"}
+
+
+@pytest.mark.parametrize(
+    ("present", "told"),
+    [
+        ({"restartAt": "1970-01-01T00:00:01Z"}, "1970-01-01T00:00:02Z"),
+        ({"restartAt": "1970-01-01T00:00:02Z"}, "1970-01-01T00:00:01Z"),
+        ({"restartAt": None}, "1970-01-01T00:00:01Z"),
+    ],
+)
+def test_told_twice_in_one_second_it_is_another_time(present: dict[str, Any], told: str) -> None:
+    body = json.loads(tell(RECORD, stale(20.0), ROLLOUT, 0.9, {"spec": present}))
+    assert body["spec"] == {"restartAt": told}

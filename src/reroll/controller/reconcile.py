@@ -219,7 +219,7 @@ class Reconciler:
                 self._reporter.no_pods(entry)
             body = restart.begin(record, decision, restart.to_go(pods, decision))
         elif how is How.RESTART_AT:
-            body = restart.tell(record, decision, kind, self._now())
+            body = restart.tell(record, decision, kind, self._now(), await self._read_for(entry))
         else:
             template = None
             if style.by_name and decision.mark is not None:

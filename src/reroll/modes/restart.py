@@ -12,7 +12,7 @@ A kind whose own controller restarts pods (Argo Rollout, spec.restartAt) is told
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -178,12 +178,29 @@ def begin(record: WorkloadRecord, decision: Decision, pods: Sequence[Pod]) -> by
     return msgspec.json.encode(on_top(record, {APPLIED: encode(decision.applied), RESTARTING: going}))
 
 
-def tell(record: WorkloadRecord, decision: Decision, kind: WorkloadKind, now: float) -> bytes:
-    """The patch that has a kind's own controller restart its pods: `now` in seconds since the epoch."""
+def tell(
+    record: WorkloadRecord,
+    decision: Decision,
+    kind: WorkloadKind,
+    now: float,
+    workload: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The patch that has a kind's own controller restart its pods: `now` in seconds since the epoch, `workload` the
+    whole object.
+
+    Argo restarts what was created before the time in the field, and times are whole seconds. So it is the next one,
+    which is after all pods that run, and never that which stands there.
+    """
     if decision.applied is None:
         raise ValueError("a restart is begun with a record of what it is for")
     body = on_top(record, {APPLIED: encode(decision.applied)})
-    place(body, kind.restart_at, timestamp(now))
+    present: Any = workload or {}
+    for name in kind.restart_at:
+        present = present.get(name) or {}
+    after = int(now) + 1
+    if timestamp(after) == present:
+        after += 1
+    place(body, kind.restart_at, timestamp(after))
     return msgspec.json.encode(body)
 
 
