@@ -158,7 +158,7 @@ def _decide(s: Situation) -> Decision:
         return Decision(Kind.WAIT, f"{names} is being read")
     counting, notes = followed(s.consumed, s.states, home, recorded=recorded)
     if before is None:
-        if not counting:
+        if not counting and not policy.on_create:
             return Decision(Kind.SKIP, "it consumes nothing that it follows", notes=notes)
         return _adopt(s, counting, notes)
 
