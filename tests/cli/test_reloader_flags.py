@@ -79,7 +79,7 @@ class TestGrammar:
         ],
     )
     def test_what_can_not_be_used_is_told(self, arguments: list[str], message: str) -> None:
-        with pytest.raises(FlagError, match=".") as found:
+        with pytest.raises(FlagError, match=r".") as found:
             asked(*arguments)
         assert message in str(found.value)
 
