@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -133,6 +135,25 @@ async def test_two_kinds_of_one_name_are_told_apart(stage: Any, new_workload: An
         ]
         assert sorted(set(synced)) == sorted(synced)
         assert {"statefulsets", "statefulsets.apps.kruise.io"} <= set(synced)
+
+
+async def test_it_is_explained(stage: Any) -> None:
+    await stage.config_map("app", {"level": "info"})
+    await create(stage, CLONE_SET, an(CLONE_SET))
+    async with stage.controller(custom_kinds=SETTING):
+        await stage.adopted("web", CLONE_SET.id)
+    await stage.set("ConfigMap", "app", {"level": "debug"})
+    command = [sys.executable, "-m", "reroll", "explain", "clonesets/web", "-n", stage.namespace]
+    command += ["--kubeconfig", str(stage.kubeconfig), "--key-namespace", stage.namespace]
+
+    async def run(*more: str) -> tuple[int, str]:
+        done = await asyncio.to_thread(subprocess.run, [*command, *more], capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = await run("--custom-kinds", SETTING, "--exit-code")
+    assert (code, "configmap/app changed (level)" in " ".join(said.split())) == (4, True), said
+    code, said = await run()
+    assert (code, "is no workload" in said) == (2, True), "without the setting there is no such kind"
 
 
 async def test_the_owners_deploy_is_enough(stage: Any) -> None:

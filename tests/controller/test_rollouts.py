@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from reroll.core.kinds import ROLLOUT
+from reroll.core.policy import PolicyDefaults
+from reroll.core.records import WorkloadId
+from reroll.insight.explain import Explanation, explain
 
 Json = dict[str, Any]
 LEVEL = [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
@@ -83,6 +86,9 @@ class TestWithTheTemplateOfADeployment:
             told = await stage.until(lambda: restart_at(stage), "restartAt is not set")
             await stage.quiet(control)
             assert await restart_at(stage) == told
+            found = await explained(stage)
+            assert not found.stale
+            assert [config.config for config in found.configs] == ["configmap/app"]
             [event] = await stage.until(lambda: stage.events("web"), "no Event")
             assert "configmap/app changed (level): container main: env LEVEL" in event["note"]
         found = await stage.get("Rollout", "web")
@@ -95,6 +101,7 @@ class TestWithTheTemplateOfADeployment:
                 "generation"
             ]
         await stage.set("ConfigMap", "app", {"level": "trace"})
+        assert (await explained(stage)).decision == "roll"
         async with stage.controller():
 
             async def again() -> bool:
@@ -159,6 +166,7 @@ class TestWithTheTemplateOfADeployment:
             await stage.until(lambda: forgotten(control), "the Deployment is still there")
             await stage.set("ConfigMap", "app", {"level": "debug"})
             await stage.quiet(control)
+            assert "deployment" in (await explained(stage)).reason
             assert await stage.adopted("web", "Rollout") == before
             assert await restart_at(stage) is None
             await stage.create(deployment)
@@ -208,6 +216,14 @@ class TestWithTheTemplateOfADeployment:
 
             await stage.until(mark, "no mark")
             assert await restart_at(stage) is None
+
+
+async def explained(stage: Any) -> Explanation:
+    """What `reroll explain rollout/web` says."""
+    workload = WorkloadId("Rollout", stage.namespace, "web")
+    return await explain(
+        stage.client, workload, PolicyDefaults(), key_places=[(stage.namespace, "reroll-digest-key")]
+    )
 
 
 async def forgotten(control: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reroll.core.kinds import CRON_JOB, DEPLOYMENT, KINDS, followed_kinds
+from reroll.core.kinds import CRON_JOB, DEPLOYMENT, KINDS, STATEFUL_SET, find_kind, followed_kinds
 from reroll.settings import Settings
 
 
@@ -49,6 +49,20 @@ def test_a_custom_kind(word: str, group: str, version: str, plural: str, templat
 def test_a_custom_kind_may_have_the_plural_of_another() -> None:
     found = followed_kinds("statefulsets", "statefulsets.v1beta1.apps.kruise.io")
     assert list(found) == ["StatefulSet", "statefulsets.apps.kruise.io"]
+
+
+def test_what_a_command_line_calls_a_kind() -> None:
+    kinds = {
+        **KINDS,
+        **followed_kinds("", "clonesets.v1alpha1.apps.kruise.io,statefulsets.v1beta1.apps.kruise.io"),
+    }
+    assert find_kind("CronJob", kinds) is find_kind("cj", kinds) is CRON_JOB
+    assert find_kind("clonesets", kinds) is kinds["clonesets.apps.kruise.io"]
+    # A plural that two kinds have is that of Kubernetes, and the other one is named with its group.
+    assert find_kind("statefulsets", kinds) is STATEFUL_SET
+    assert find_kind("statefulsets.apps.kruise.io", kinds) is kinds["statefulsets.apps.kruise.io"]
+    assert find_kind("", kinds) is None
+    assert find_kind("cronjob") is None
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ def explain(
     output: Annotated[Literal["text", "json", "yaml"], Parameter(name=["--output", "-o"])] = "text",
     auto_all: Annotated[bool, Parameter(negative="")] = False,
     cross_namespace: Annotated[bool, Parameter(negative="")] = False,
+    custom_kinds: str = "",
     key_namespace: str | None = None,
     key_secret: str = "reroll-digest-key",
     exit_code: Annotated[bool, Parameter(negative="")] = False,
@@ -32,7 +33,7 @@ def explain(
     Parameters
     ----------
     workload
-        KIND/NAME, such as deployment/web, sts/db or ds/agent.
+        KIND/NAME, such as deployment/web, sts/db or cj/report.
     namespace
         Its namespace. Default: the context's.
     output
@@ -41,6 +42,9 @@ def explain(
         Explain as for a controller that runs with `--auto-all`.
     cross_namespace
         Explain as for a controller that runs with `--cross-namespace`.
+    custom_kinds
+        Further kinds, as for `reroll controller`, such as `clonesets.v1alpha1.apps.kruise.io`; a workload of such a
+        kind is named by its plural, `clonesets/web`, or by plural and group, `clonesets.apps.kruise.io/web`.
     key_namespace
         Namespace of the Secret that holds the digest key. Default: `reroll`, then the context's, then the workload's.
     key_secret
@@ -54,7 +58,7 @@ def explain(
     """
     from reroll.cli.failure import Failure
     from reroll.cli.output import dump
-    from reroll.core.kinds import KINDS, find_kind
+    from reroll.core.kinds import KINDS, find_kind, followed_kinds
     from reroll.core.policy import PolicyDefaults
     from reroll.core.records import WorkloadId
     from reroll.insight.explain import Explanation
@@ -64,13 +68,17 @@ def explain(
     from reroll.kube.errors import NotFound
 
     kind_word, slash, name = workload.partition("/")
-    kind = find_kind(kind_word, KINDS)
+    try:
+        kinds = {**KINDS, **followed_kinds("", custom_kinds)}
+    except ValueError as error:
+        raise Failure(str(error), 2) from error
+    kind = find_kind(kind_word, kinds)
     if not slash or not name or kind is None:
         raise Failure(
             f"{workload!r} is no workload: write KIND/NAME, such as deployment/web, sts/db or ds/agent", 2
         )
     cluster = load_config(kubeconfig=kubeconfig, context=context)
-    where = WorkloadId(kind.kind, namespace or cluster.namespace, name)
+    where = WorkloadId(kind.id, namespace or cluster.namespace, name)
     places = (
         [key_namespace]
         if key_namespace
@@ -84,12 +92,13 @@ def explain(
                 where,
                 PolicyDefaults(auto_all=auto_all, allow_cross_namespace=cross_namespace),
                 key_places=[(place, key_secret) for place in places],
+                kinds=kinds,
             )
 
     try:
         found = asyncio.run(ask())
     except NotFound as error:
-        raise Failure(f"there is no {kind.kind.lower()}/{name} in namespace {where.namespace}") from error
+        raise Failure(f"there is no {kind.id.lower()}/{name} in namespace {where.namespace}") from error
     if output == "text":
         from reroll.cli.explanation import show
 

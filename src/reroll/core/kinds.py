@@ -135,9 +135,10 @@ def _custom(word: str) -> WorkloadKind:
 
 
 def find_kind(word: str, kinds: Mapping[str, WorkloadKind] = WORKLOAD_KINDS) -> WorkloadKind | None:
-    """The kind that a word on a command line names: ``Deployment``, ``deployments``, ``deploy``, ..."""
+    """The kind that a word on a command line names: ``Deployment``, ``deployments``, ``deploy``, or of a custom one
+    ``clonesets`` and ``clonesets.apps.kruise.io``."""
     lowered = word.lower()
     for kind in kinds.values():
-        if lowered in (kind.kind.lower(), kind.plural, *kind.short_names):
+        if lowered and lowered in (kind.kind.lower(), kind.plural, kind.id.lower(), *kind.short_names):
             return kind
     return None

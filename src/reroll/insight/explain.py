@@ -19,13 +19,14 @@ from reroll.core.compare import Comparison, compare, current, followed
 from reroll.core.consumption import consumption, patterns
 from reroll.core.decide import Decision, PodAges, Situation, decide
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests
-from reroll.core.kinds import KINDS
+from reroll.core.kinds import KINDS, WorkloadKind
 from reroll.core.observe import (
     ConfigMapObject,
     NamespaceObject,
     SecretObject,
     config_record,
     decode_object,
+    with_template_of,
     workload_record,
 )
 from reroll.core.policy import Policy, PolicyDefaults
@@ -134,16 +135,19 @@ async def explain(
     *,
     key_places: Sequence[tuple[str, str]],
     reloader: bool = True,
+    kinds: Mapping[str, WorkloadKind] = KINDS,
 ) -> Explanation:
-    """Explain one workload. `key_places` are the (namespace, name) where the digest key's Secret may be.
+    """Explain one workload. `key_places` are the (namespace, name) where the digest key's Secret may be; `kinds`, by
+    their ids, holds also those that a setting declares.
 
     Raises NotFound when there is no such workload, and other ApiErrors when it can't be read. What else can't
     be read is named in the answer.
     """
-    kind = KINDS[workload.kind]
-    obj = decode_object(kind, await client.get(rollout.path(workload)))
-    record = workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0)
+    kind = kinds[workload.kind]
     notes: list[str] = []
+    record = await _record(client, workload, kinds)
+    if record.template_of is not None:
+        record = with_template_of(record, await _lender(client, record.template_of, notes), None)
     dialects = ALL if reloader else Dialects(reloader=None)
     of_namespace = await _namespace_annotations(client, workload.namespace, notes)
     policy = dialects.resolve_policy(record, of_namespace, defaults)
@@ -166,6 +170,24 @@ async def explain(
 
 
 # --- reading -------------------------------------------------------------------------------------------
+
+
+async def _record(
+    client: Client, workload: WorkloadId, kinds: Mapping[str, WorkloadKind] = KINDS
+) -> WorkloadRecord:
+    obj = decode_object(kinds[workload.kind], await client.get(rollout.path(workload, kinds)))
+    return workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0)
+
+
+async def _lender(client: Client, lender: WorkloadId, notes: list[str]) -> WorkloadRecord | None:
+    """The workload that another one has its pod template from."""
+    if lender.kind not in KINDS:
+        return None
+    try:
+        return await _record(client, lender)
+    except ApiError as error:
+        notes.append(f"{lender} can't be read: {error.message}")
+        return None
 
 
 async def _namespace_annotations(client: Client, namespace: str, notes: list[str]) -> Mapping[str, str]:
