@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
@@ -42,6 +43,7 @@ from reroll.kube.client import Client
 from reroll.kube.config import ClusterConfig
 from reroll.kube.errors import ApiError
 from reroll.kube.events import EventRecorder
+from reroll.kube.lease import LeaderElection, unique_identity
 from reroll.kube.reflector import Reflector, Statistics
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
 from reroll.settings import Settings, config_kinds
@@ -132,6 +134,7 @@ class Controller:
             self.metrics,
             check_key=self._check_key if self.config_kinds != ("configmap",) else _same_key,
             writer=self.client,
+            may_act=lambda: self.election is None or self.election.is_leader,
         )
         self.reflectors = list(self._make_reflectors())
         self.served = ServedKinds(self.client, self.kinds, self._follow, asked_every=_SERVED_POLL)
@@ -141,7 +144,17 @@ class Controller:
             objects=self.store.counts,
             problems=self.store.problems,
             events_dropped=lambda: self.events.statistics().dropped,
+            leading=lambda: self.working and (self.election is None or self.election.is_leader),
         )
+        self.lease_client = Client(cluster, max_in_flight=4, field_manager=settings.field_manager)
+        self.election: LeaderElection | None = None
+        if settings.leader_election:
+            self.election = LeaderElection(
+                self.lease_client,
+                settings.lease_namespace or cluster.namespace,
+                settings.lease_name,
+                unique_identity(os.environ.get("POD_NAME", "")),
+            )
         self.optional_reflectors: list[AnyReflector] = []
         self.working = False
         """The actors run: everything was read once."""
@@ -159,11 +172,11 @@ class Controller:
         serving = serve(
             self.settings.listen, self.metrics.registry, live=self.live_checks, ready=self.ready_checks
         )
-        async with self.client, serving as address, _background() as start:
+        async with self.client, self.lease_client, serving as address, _background() as start:
             if await self._unless_stopped(self._read_everything(start)):
                 self.working = True
                 ready(f"{address[0]}:{address[1]}" if address else "")
-                await self._act_until_stopped()
+                await self._act_while_leading()
             await self.events.flush(5.0)
 
     # --- start ---------------------------------------------------------------------------------------
@@ -306,12 +319,41 @@ class Controller:
         and the single consumer of another take turns."""
         self.queue.add(workload, flow=(cause or workload.namespace) if self.working else "start")
 
+    async def _act_while_leading(self) -> None:
+        """Act until `stop`; of several controllers only while this one leads. Who stands by knows everything, and
+        its queue holds what there is to ask."""
+        if self.election is None:
+            await self._act_until_stopped()
+            return
+
+        async def stop(election: LeaderElection) -> None:
+            await self._stopping.wait()
+            election.stop()
+
+        stopping = asyncio.create_task(stop(self.election))
+        try:
+            await self.election.run(self._lead)
+        finally:
+            stopping.cancel()
+
+    async def _lead(self) -> None:
+        for workload in list(self.store.workloads()):
+            self._ask(workload, None)  # what was being asked when the lead was lost is asked again
+        await self._act_until_stopped()
+
     async def _act_until_stopped(self) -> None:
         actors = [
             asyncio.create_task(self.reconciler.work(), name=f"actor {number}")
             for number in range(self.settings.actors)
         ]
-        await self._stopping.wait()
+        try:
+            await self._stopping.wait()
+        except asyncio.CancelledError:
+            log.warning("no longer leading: nothing more is written")
+            for actor in actors:
+                actor.cancel()
+            await asyncio.gather(*actors, return_exceptions=True)
+            raise
         log.info("stopping: what is in flight is finished, nothing new is begun")
         self.queue.close()
         _, late = await asyncio.wait(actors, timeout=STOP_WITHIN)

@@ -67,6 +67,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Let workloads follow objects of other namespaces that carry `reroll.dev/share-with`."""
     reloader_annotations: bool = True
     """Understand the annotations of stakater/Reloader."""
+    leader_election: bool = False
+    """Several controllers stand for election, and one acts; the others know everything and wait."""
+    lease_name: Annotated[str, Meta(min_length=1)] = "reroll-controller"
+    """Name of the Lease by which they do."""
+    lease_namespace: str = ""
+    """Its namespace; empty: the controller's own (or the context's)."""
     actors: Annotated[int, Meta(ge=1, le=500)] = 8
     """Workloads acted on at once. Few, for each patch then takes less long: with 20 in flight to a busy server an
     unrelated change waited twice as long, and a thousand patches were no faster."""

@@ -36,6 +36,9 @@ def controller(
     settle_max: str | None = None,
     cross_namespace: bool | None = None,
     reloader_annotations: bool | None = None,
+    leader_election: bool | None = None,
+    lease_name: str | None = None,
+    lease_namespace: str | None = None,
     actors: int | None = None,
     max_in_flight: int | None = None,
     field_manager: str | None = None,
@@ -97,6 +100,12 @@ def controller(
         Let workloads follow objects of other namespaces that carry `reroll.dev/share-with`.
     reloader_annotations
         Understand the annotations of stakater/Reloader. Default: yes.
+    leader_election
+        Stand for election with other controllers: one acts, the others know everything and wait.
+    lease_name
+        Name of the Lease by which they do. Default `reroll-controller`.
+    lease_namespace
+        Its namespace. Default: the controller's own (or the context's).
     actors
         Workloads acted on at once. Default 8.
     max_in_flight
@@ -146,6 +155,9 @@ def controller(
         "settle_max": settle_max,
         "cross_namespace": cross_namespace,
         "reloader_annotations": reloader_annotations,
+        "leader_election": leader_election,
+        "lease_name": lease_name,
+        "lease_namespace": lease_namespace,
         "actors": actors,
         "max_in_flight": max_in_flight,
         "field_manager": field_manager,

@@ -98,6 +98,9 @@ OWN: Final = (
 )
 """What Reloader has no flag for."""
 
+LEASE: Final = "stakater-reloader-lock"
+"""Reloader's own: while it holds the Lease, reroll stands by, and never do both act."""
+
 _KNOWN: Final = {flag.name: flag for flag in (*FLAGS, *OWN)}
 _SPELLINGS: Final = {"is-argo-rollouts": "is-Argo-Rollouts", "isopenshift": "is-openshift"}
 """As its README has it."""
@@ -196,6 +199,15 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> CommandLine:
         "log_level": _level(given.get("log-level", "info")),
         "log_format": _format(given.get("log-format", "")),
     }
+    if given.get("enable-ha"):
+        for variable in ("POD_NAME", "POD_NAMESPACE"):
+            if not environ.get(variable):
+                raise FlagError(f"{variable} not set, cannot run in HA mode without {variable} set")
+        settings |= {
+            "leader_election": True,
+            "lease_name": LEASE,
+            "lease_namespace": environ["POD_NAMESPACE"],
+        }
     for name in ("kubeconfig", "context", "actors", "custom-kinds", "key-namespace", "key-secret"):
         if name in given:
             settings[name.replace("-", "_")] = given[name]

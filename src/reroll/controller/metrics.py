@@ -243,6 +243,7 @@ class Metrics:
         objects: Callable[[], Mapping[str, int]] | None = None,
         problems: Callable[[], int] | None = None,
         events_dropped: Callable[[], int] | None = None,
+        leading: Callable[[], bool] | None = None,
     ) -> None:
         """Whom to ask at a scrape. `objects` gives the number of objects held, by resource or by kind;
         `problems` the number of workloads with an annotation that is not understood."""
@@ -252,6 +253,7 @@ class Metrics:
         asked.objects = objects or asked.objects
         asked.problems = problems or asked.problems
         asked.events_dropped = events_dropped or asked.events_dropped
+        asked.leading = leading or asked.leading
 
 
 def failure_reason(reason: str) -> str:
@@ -277,6 +279,7 @@ class _Asked(Collector):
         self.objects: Callable[[], Mapping[str, int]] = dict
         self.problems: Callable[[], int] = lambda: 0
         self.events_dropped: Callable[[], int] = lambda: 0
+        self.leading: Callable[[], bool] = lambda: False
 
     def collect(self) -> Iterator[Metric]:
         build = GaugeMetricFamily("reroll_build_info", "Always 1.", labels=["version", "python"])
@@ -295,6 +298,9 @@ class _Asked(Collector):
             "reroll_policy_problems",
             "Workloads with an annotation that is not understood.",
             value=self.problems(),
+        )
+        yield GaugeMetricFamily(
+            "reroll_leading", "1 if this controller acts; 0 if it stands by.", value=int(self.leading())
         )
         yield CounterMetricFamily(
             "reroll_events_dropped",

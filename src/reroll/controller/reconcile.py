@@ -71,7 +71,7 @@ class Reconciler:
 
     `check_key` asks the server for the digest key in force. Where it is another one, the store has been told
     when this returns (True), and Secrets are being read again. `writer` is not needed where there are no Jobs, no
-    CronJobs and no pods to evict.
+    CronJobs and no pods to evict. `may_act` is asked before each write.
     """
 
     def __init__(
@@ -85,11 +85,13 @@ class Reconciler:
         check_key: Callable[[], Awaitable[bool]],
         now: Callable[[], float] = time.time,
         writer: Writer | None = None,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._queue = queue
         self._client = client
         self._writer = writer
+        self._may_act = may_act
         self._pending: dict[WorkloadId, _Pending] = {}
         self._reporter = reporter
         self._metrics = metrics
@@ -145,6 +147,8 @@ class Reconciler:
 
     async def reconcile(self, workload: WorkloadId) -> None:
         """Ask and act until the workload is at rest or has to wait. Raises ApiError."""
+        if not self._may_act():
+            return  # asked again when this controller leads
         if workload in self._pending:
             await self._create_pending(workload)
             return
@@ -166,7 +170,7 @@ class Reconciler:
             if decision.applied is None:
                 await self._go_on(workload)
                 return
-            if await self._other_key(entry, decision.applied):
+            if await self._other_key(entry, decision.applied) or not self._may_act():
                 return
             if decision.kind is Kind.RECORD and self._fought_over(entry):
                 self._ask_in(workload, _TRUCE)
