@@ -11,10 +11,12 @@ from reroll.cli.controller import controller
 from reroll.cli.demo import demo
 from reroll.cli.explain import explain
 from reroll.cli.reloader import app as reloader
+from reroll.cli.restart import restart
 from reroll.cli.sandbox import sandbox
 from reroll.cli.simulate import simulate
 from reroll.cli.snapshot import snapshot
 from reroll.cli.stale import stale
+from reroll.cli.stamp import stamp
 
 HELP = """Makes Kubernetes workloads follow their ConfigMaps and Secrets: automatically, exactly once, safely,
 explainably.
@@ -23,7 +25,7 @@ See it work: `reroll demo`.
 """
 
 app = App(name="reroll", help=HELP, help_format="markdown", version=__version__, version_flags=["--version"])
-for _command in (controller, demo, explain, reloader, sandbox, simulate, snapshot, stale):
+for _command in (controller, demo, explain, reloader, restart, sandbox, simulate, snapshot, stale, stamp):
     app.command(_command)
 app.register_install_completion_command(name="--install-completion")
 
