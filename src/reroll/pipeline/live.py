@@ -1,0 +1,186 @@
+"""A workload as it is in the cluster just now, as far as restarting it and waiting for it need."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from reroll.core.kinds import (
+    DAEMON_SET,
+    DEPLOYMENT,
+    DEPLOYMENT_CONFIG,
+    KINDS,
+    ROLLOUT,
+    STATEFUL_SET,
+    WorkloadKind,
+)
+from reroll.core.records import WorkloadId
+from reroll.core.template import PodTemplate
+from reroll.modes.rollout import path
+
+RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
+"""The annotation on the pod template that `kubectl rollout restart` writes."""
+
+RESTARTABLE: Final[dict[str, WorkloadKind]] = {
+    kind.id: kind for kind in (DEPLOYMENT, STATEFUL_SET, DAEMON_SET, ROLLOUT, DEPLOYMENT_CONFIG)
+}
+"""Kinds whose pods run for as long as they are there, by id."""
+
+
+class Meta(Struct, gc=False, rename="camel"):
+    """metadata, as far as it is read."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    deletion_timestamp: str | None = None
+    annotations: dict[str, str] | None = None
+
+
+class _RollingUpdate(Struct, gc=False):
+    partition: int | None = None
+
+
+class _Strategy(Struct, gc=False, rename="camel"):
+    type: str = ""
+    rolling_update: _RollingUpdate | None = None
+
+
+class Expression(Struct, gc=False):
+    """One of matchExpressions."""
+
+    key: str = ""
+    operator: str = ""
+    values: list[str] | None = None
+
+
+class PodSelector(Struct, gc=False, rename="camel"):
+    """spec.selector."""
+
+    match_labels: dict[str, str] | None = None
+    match_expressions: list[Expression] | None = None
+
+
+class _Spec(Struct, gc=False, rename="camel"):
+    replicas: int | None = None
+    paused: bool = False
+    strategy: msgspec.Raw = msgspec.Raw(b"null")
+    update_strategy: _Strategy | None = None
+    selector: msgspec.Raw = msgspec.Raw(b"null")
+    template: msgspec.Raw = msgspec.Raw(b"{}")
+    progress_deadline_seconds: int | None = None
+    restart_at: str | None = None
+
+
+class Condition(Struct, gc=False):
+    """One of status.conditions."""
+
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class Status(Struct, gc=False, rename="camel"):
+    """status of any of the kinds; what a kind does not have is 0 or empty."""
+
+    observed_generation: int | str = 0
+    replicas: int = 0
+    updated_replicas: int = 0
+    ready_replicas: int = 0
+    available_replicas: int = 0
+    current_revision: str = ""
+    update_revision: str = ""
+    desired_number_scheduled: int = 0
+    updated_number_scheduled: int = 0
+    number_available: int = 0
+    phase: str = ""
+    message: str = ""
+    restarted_at: str | None = None
+    conditions: list[Condition] | None = None
+
+
+class Live(Struct, gc=False):
+    """One workload."""
+
+    metadata: Meta
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+    status: Status = msgspec.field(default_factory=Status)
+
+    @property
+    def template(self) -> PodTemplate:
+        return _decode_template(self.spec.template)
+
+    @property
+    def restarted_at(self) -> str | None:
+        """The annotation on its pod template, None where there is none."""
+        return self.template.metadata.annotations.get(RESTARTED_AT)
+
+    @property
+    def strategy(self) -> str:
+        """How its controller replaces pods, such as RollingUpdate, Recreate or OnDelete; "" where it does not say."""
+        if self.spec.update_strategy is not None:
+            return self.spec.update_strategy.type
+        found = _strategy(self.spec.strategy)
+        return found.type if found is not None else ""
+
+    @property
+    def partition(self) -> int:
+        """Of a StatefulSet: pods of lower ordinals keep the older revision."""
+        update = self.spec.update_strategy
+        return (update.rolling_update.partition or 0) if update is not None and update.rolling_update else 0
+
+    @property
+    def pods_selector(self) -> str:
+        """Its spec.selector as a labelSelector; "" where it has none."""
+        raw = msgspec.json.decode(self.spec.selector)
+        if not isinstance(raw, dict):
+            return ""
+        if "matchLabels" not in raw and "matchExpressions" not in raw:
+            raw = {"matchLabels": raw}  # DeploymentConfig has plain labels
+        found = msgspec.convert(raw, PodSelector)
+        words = [f"{key}={value}" for key, value in sorted((found.match_labels or {}).items())]
+        for each in found.match_expressions or ():
+            values = ",".join(each.values or ())
+            words.append(
+                {
+                    "In": f"{each.key} in ({values})",
+                    "NotIn": f"{each.key} notin ({values})",
+                    "Exists": each.key,
+                }.get(each.operator, f"!{each.key}")
+            )
+        return ",".join(words)
+
+    def condition(self, type_: str) -> Condition | None:
+        return next((each for each in self.status.conditions or () if each.type == type_), None)
+
+
+_decode = msgspec.json.Decoder(Live).decode
+_decode_template = msgspec.json.Decoder(PodTemplate).decode
+
+
+def _strategy(raw: msgspec.Raw) -> _Strategy | None:
+    try:
+        return msgspec.json.decode(raw, type=_Strategy | None)
+    except msgspec.ValidationError:
+        return None  # an Argo Rollout has canary or blueGreen there
+
+
+class Getter(Protocol):
+    """What is asked of the server."""
+
+    async def get(self, path: str, *, accept: str | None = None) -> bytes: ...
+
+
+def decode_live(body: bytes) -> Live:
+    """A workload out of its JSON. Raises msgspec.DecodeError."""
+    return _decode(body)
+
+
+async def read(client: Getter, workload: WorkloadId) -> Live:
+    """The workload as it is now. Raises ApiError, and msgspec.DecodeError for an answer that is not understood."""
+    return _decode(await client.get(path(workload, KINDS)))
