@@ -14,13 +14,15 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import msgspec
 import structlog
 
+from reroll.controller import class_statuses
+from reroll.controller.class_statuses import Classes, ClassObject, ClassStatuses, Statuses, StatusObject
 from reroll.controller.digest_key import DigestKeySecret
 from reroll.controller.metrics import Metrics
 from reroll.controller.queue import Queue
@@ -146,6 +148,10 @@ class Controller:
             events_dropped=lambda: self.events.statistics().dropped,
             leading=lambda: self.working and (self.election is None or self.election.is_leader),
         )
+        self.classes = ClassStatuses(self.store)
+        self.served_classes = ServedKinds(
+            self.client, dict(class_statuses.KINDS), self._follow_classes, asked_every=_SERVED_POLL
+        )
         self.lease_client = Client(cluster, max_in_flight=4, field_manager=settings.field_manager)
         self.election: LeaderElection | None = None
         if settings.leader_election:
@@ -199,6 +205,9 @@ class Controller:
             await asyncio.sleep(0.02)
         start(self.served.run(), "kinds that are served")
         await self.served.asked.wait()
+        if "secretproviderclass" in self.config_kinds:
+            start(self.served_classes.run(), "SecretProviderClasses that are served")
+            await self.served_classes.asked.wait()
         while any(s.state in ("starting", "listing") for s in self.optional_collections()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         start(self.reader.run(), "reader")
@@ -254,12 +263,35 @@ class Controller:
 
     async def _follow(self, kind: WorkloadKind) -> None:
         """Watch a kind for as long as this is not cancelled: it is served only now, or may cease to be."""
-        handlers = [Workloads(self.store, kind.id, scope) for scope in self.settings.namespaces or ("",)]
         scopes = self.settings.namespaces or ("",)
+        handlers = [Workloads(self.store, kind.id, scope) for scope in scopes]
         reflectors = [
             self._workload_reflector(kind, handler, scope)
             for handler, scope in zip(handlers, scopes, strict=True)
         ]
+        await self._while_served(reflectors, handlers)
+
+    async def _follow_classes(self, kind: WorkloadKind) -> None:
+        """The same of what the secrets-store CSI driver brings."""
+        scopes = self.settings.namespaces or ("",)
+        of_status = kind.kind == class_statuses.STATUS.kind
+        handlers = [Statuses(self.classes, s) if of_status else Classes(self.classes, s) for s in scopes]
+        reflectors = [
+            Reflector[Any](
+                self.client,
+                Resource(kind.group, kind.version, kind.plural, kind.kind),
+                handler,
+                StatusObject if of_status else ClassObject,
+                namespace=scope,
+                on_state=self._on_state,
+            )
+            for handler, scope in zip(handlers, scopes, strict=True)
+        ]
+        await self._while_served(reflectors, handlers)
+
+    async def _while_served(
+        self, reflectors: list[AnyReflector], handlers: Sequence[Workloads | Statuses | Classes]
+    ) -> None:
         self.optional_reflectors += reflectors
         try:
             await asyncio.gather(*(reflector.run() for reflector in reflectors))
@@ -371,6 +403,10 @@ class Controller:
         self.store.rekey(found)
         for reflector in self.reflectors:
             if reflector.resource is SECRETS:
+                reflector.list_again()
+        self.classes.forget_digests()
+        for reflector in self.optional_reflectors:
+            if reflector.resource.plural == class_statuses.STATUS.plural:
                 reflector.list_again()
         return True
 

@@ -571,3 +571,23 @@ def test_what_holds_of_every_reference(containers: list[Json], init: list[Json],
     assert more == found
     fewer = refs(containers=containers, volumes=named)
     assert {(ref.kind, ref.name) for ref in fewer} <= {(ref.kind, ref.name) for ref in found}
+
+
+@pytest.mark.parametrize(
+    ("driver", "attributes", "found"),
+    [
+        ("secrets-store.csi.k8s.io", {"secretProviderClass": "db"}, ["secretproviderclass/db"]),
+        ("secrets-store.csi.k8s.io", {"secretProviderClass": None}, []),
+        ("secrets-store.csi.k8s.io", {}, []),
+        ("secrets-store.csi.k8s.io", None, []),
+        ("another.csi.example", {"secretProviderClass": "db"}, []),
+    ],
+)
+def test_what_the_secrets_store_driver_mounts(driver: str, attributes: Json | None, found: list[str]) -> None:
+    csi = {"driver": driver, "volumeAttributes": attributes, "nodePublishSecretRef": {"name": "login"}}
+    mount = {"name": "v", "mountPath": "/mnt"}
+    references = refs(
+        containers=[{"name": "web", "volumeMounts": [mount]}], volumes=[{"name": "v", "csi": csi}]
+    )
+    assert [f"{r.kind}/{r.name}" for r in references if r.rolls] == found
+    assert [r.name for r in references if not r.rolls] == ["login"]

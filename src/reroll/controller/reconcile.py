@@ -103,6 +103,10 @@ class Reconciler:
         self._recorded: dict[WorkloadId, tuple[float, ...]] = {}
         self._foreign_keys: dict[str, float] = {}
         self._restarting: dict[WorkloadId, tuple[str, ...]] = {}
+        self._stand_ins: set[WorkloadId] = set()
+        self._strangers: dict[WorkloadId, float] = {}
+        self.left_behind = 10.0
+        """Seconds after which another controller's stand-in for a Job counts as left behind."""
 
     async def work(self) -> None:
         """One actor: until the queue is closed."""
@@ -156,6 +160,9 @@ class Reconciler:
             entry = self._store.workload(workload)
             if entry is None:
                 self._forget(workload)
+                return
+            if workload.kind == JOB.id and entry.record.stands_in_for:
+                await self._look_after_stand_in(entry)
                 return
             self._landed(entry)
             decision = await self._decide(entry)
@@ -302,6 +309,7 @@ class Reconciler:
         await self._check_taken(workload, body)
         self._pending[workload] = _Pending(entry, decision, body)
         try:
+            await self._put_stand_in(workload, entry.record.uid, body)
             await self._write_by().delete(self._path(workload), jobs.deletion(entry.record), attempts=1)
         except ApiError as error:
             if 400 <= error.status < 500:
@@ -321,6 +329,53 @@ class Reconciler:
         except ApiError as error:
             if not any(words in error.message for words in _NOT_TOLD_BY_DRY_RUNS):
                 raise
+
+    async def _put_stand_in(self, workload: WorkloadId, uid: str, body: bytes) -> None:
+        """Have a Job on the server that holds what is to be created, should this process end before it is. Where it is
+        not taken (by a quota, or a policy of names), it is done without. Raises ApiError where the server fails."""
+        name, manifest = jobs.stand_in(body, uid)
+        self._stand_ins.add(workload._replace(name=name))
+        try:
+            await self._write_by().create(_JOBS.path(workload.namespace), manifest)
+        except AlreadyExists:
+            return  # of a try before this one
+        except ApiError as error:
+            if not 400 <= error.status < 500:
+                raise
+            self._stand_ins.discard(workload._replace(name=name))
+            log.info("done without a stand-in", workload=str(workload), problem=str(error))
+
+    async def _look_after_stand_in(self, entry: Entry) -> None:
+        """A stand-in goes when what it stands in for is there; by whom it is created, if not by this process, is told
+        by that it is not there after a while. Raises ApiError."""
+        stand_in, record = entry.record.id, entry.record
+        if record.deleting:
+            return
+        of = stand_in._replace(name=record.stands_in_for)
+        if of in self._pending:
+            self._ask_in(stand_in, _LOOK_AGAIN)
+            return
+        if stand_in not in self._stand_ins:
+            since = self._strangers.setdefault(stand_in, self._now())
+            if self._now() - since < self.left_behind:
+                self._ask_in(stand_in, self.left_behind - (self._now() - since))
+                return
+            found = msgspec.json.decode(await self._client.get(self._path(stand_in)))
+            with contextlib.suppress(AlreadyExists):
+                answer = await self._write_by().create(_JOBS.path(stand_in.namespace), jobs.behind(found)[1])
+                self._take_in(of, answer)
+                log.warning(
+                    "a Job was deleted and not created again by a controller that ended: it is created now",
+                    workload=str(of),
+                )
+        await self._remove_stand_in(stand_in)
+
+    async def _remove_stand_in(self, stand_in: WorkloadId) -> None:
+        """Delete a stand-in, whose name no other Job has. Raises ApiError."""
+        if stand_in not in self._stand_ins and stand_in not in self._strangers:
+            return  # it was not taken
+        with contextlib.suppress(NotFound):
+            await self._write_by().delete(self._path(stand_in), jobs.deletion(None), attempts=1)
 
     async def _create_pending(self, workload: WorkloadId) -> None:
         """Create the Job whose predecessor was deleted; again and again, until it is there. Raises ApiError."""
@@ -352,6 +407,8 @@ class Reconciler:
         self._take_in(workload, answer)
         self._finished(workload, decision)
         self._rest(workload)
+        with contextlib.suppress(ApiError):  # asked about again by the watch
+            await self._remove_stand_in(workload._replace(name=jobs.stand_in(body, entry.record.uid)[0]))
 
     async def finish(self, within: float) -> None:
         """Before the end: create what was deleted and is not there again, for nobody else knows what it was.
@@ -510,6 +567,8 @@ class Reconciler:
         self._unanswered.pop(workload, None)
         self._recorded.pop(workload, None)
         self._restarting.pop(workload, None)
+        self._stand_ins.discard(workload)
+        self._strangers.pop(workload, None)
         self._store.writing(workload, None)
         self._reporter.forget(workload)
         self._queue.discard(workload)

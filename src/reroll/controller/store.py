@@ -59,6 +59,8 @@ UNREAD = Unknown("its content is not read yet", reading=True)
 """Held in place of a record of an object that a list named."""
 DOUBTFUL = Unknown("it is being read again, for somebody else has recorded another content", reading=True)
 """The state of an object that may be older here than on the server."""
+NOT_MOUNTED = Unknown("no pod is known to have it mounted")
+"""The state of a SecretProviderClass without a SecretProviderClassPodStatus: what is recorded of it stays."""
 Ask = Callable[[WorkloadId, ConfigId | None], None]
 """Called for each workload that has to be decided on, with the config object that caused it, if one did."""
 
@@ -120,13 +122,13 @@ class Store:
         self.want = want
         self._defaults = defaults
         self._dialects = dialects
-        self._flags = dialects.config_flags
+        self.flags = dialects.config_flags
         self._selected = selected
         self._arrived = arrived
         self._read_all = read_all
         self._manager = field_manager
         self._in_scope = in_scope
-        self._now = now
+        self.now = now
         self._content = content
         self._configs: dict[ConfigKind, dict[str, dict[str, ConfigRecord | Unknown]]] = {
             "configmap": {},
@@ -168,6 +170,8 @@ class Store:
         record = self._configs[config.kind].get(config.namespace, {}).get(config.name)
         if record is not None:
             return DOUBTFUL if config in self._doubtful else record
+        if config.kind == "secretproviderclass":
+            return NOT_MOUNTED
         problem = self._collections.get((config.kind, ""))
         if problem is None:
             problem = self._collections.get((config.kind, config.namespace), "its namespace is not watched")
@@ -254,12 +258,12 @@ class Store:
         if previous is not None and 0 < version_number(meta.resource_version) < previous.version:
             return  # a watch that lags behind what was read
         # What a watch changed of an object that was not read yet can't be told: it counts as found.
-        arrived = self._now() if live and held is not UNREAD else 0.0
+        arrived = self.now() if live and held is not UNREAD else 0.0
         record = config_record(
             meta,
             self._content(obj, self.key),
             previous,
-            flags=self._flags,
+            flags=self.flags,
             arrived=arrived,
             ignored=self._selected is not None and not self._selected(meta.labels or {}),
         )
@@ -273,6 +277,19 @@ class Store:
         if live and held is not UNREAD and (previous is None or previous.version != record.version):
             self._arrived("add" if previous is None else "update", config)
         self._changed(config, appeared=held is None)
+
+    def put_record(self, config: ConfigId, make: Callable[[ConfigRecord | None], ConfigRecord]) -> None:
+        """Take in a config object that is put together from others: `make` is given its former record."""
+        names = self._configs[config.kind].setdefault(sys.intern(config.namespace), {})
+        held = names.get(config.name)
+        previous = held if isinstance(held, ConfigRecord) else None
+        record = make(previous)
+        if record == previous:
+            return
+        names[config.name] = record
+        if previous is not None and previous.version != record.version and record.change.live:
+            self._arrived("update", config)
+        self._changed(config, appeared=previous is None)
 
     def list_config(self, kind: ConfigKind, namespace: str, name: str, resource_version: str) -> None:
         """A list named an object. Its content is wanted if somebody follows it, and it is not the one held."""
@@ -308,7 +325,7 @@ class Store:
             if live:
                 self._arrived("delete", config)
             if live and config in self._consumers:
-                self._gone[config] = Missing(arrived=self._now())
+                self._gone[config] = Missing(arrived=self.now())
             self._changed(config, appeared=False)
 
     def config_names(self, kind: ConfigKind, namespace: str) -> Iterable[tuple[str, str]]:
@@ -323,6 +340,7 @@ class Store:
         """
         self.key = key
         self._configs["secret"].clear()
+        self._configs["secretproviderclass"].clear()
         self._doubtful = {config for config in self._doubtful if config.kind != "secret"}
         for kind, namespace in list(self._collections):
             if kind == "secret":
@@ -354,7 +372,7 @@ class Store:
             kind,
             previous,
             relevant=self._dialects.relevant,
-            arrived=self._now() if live else 0.0,
+            arrived=self.now() if live else 0.0,
             written_mark=self._writing.get(workload),
             manager=self._manager,
             style=self.marks,

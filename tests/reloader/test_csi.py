@@ -1,0 +1,254 @@
+"""What the secrets-store CSI driver rotates, with its CustomResourceDefinitions and no driver: the tests write the
+SecretProviderClassPodStatuses as it does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from reroll.controller.class_statuses import CLASS, STATUS
+
+R = "reloader.stakater.com"
+NAMED, TYPED = f"secretproviderclass.{R}/reload", f"secretproviderclass.{R}/auto"
+AUTO, EXCLUDE = f"{R}/auto", f"secretproviderclasses.exclude.{R}/reload"
+MARK = f"{R}/last-reloaded-from"
+FLAGS = ("--reload-strategy=annotations", "--enable-csi-integration=true")
+
+
+def definition(kind: Any) -> dict[str, Any]:
+    """As the driver installs it: the status is no subresource, so that each change of it is a generation."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = {"type": "object", "properties": {"spec": anything, "status": anything}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{kind.group}"},
+        "spec": {
+            "group": kind.group,
+            "names": {"kind": kind.kind, "plural": kind.plural},
+            "scope": "Namespaced",
+            "versions": [
+                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+            ],
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def driver(cluster: Any, kubectl: Any) -> Iterator[None]:
+    """The definitions are there."""
+    if not getattr(cluster, "tokens", None):
+        pytest.skip("installs CustomResourceDefinitions, which a cluster of the environment may have already")
+    names = [f"crd/{kind.plural}.{kind.group}" for kind in (CLASS, STATUS)]
+    items = [definition(kind) for kind in (CLASS, STATUS)]
+    kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
+    yield
+    kubectl("delete", "--ignore-not-found", "--timeout=60s", *names)
+
+
+class Vault:
+    """The classes and statuses of the stage's namespace."""
+
+    def __init__(self, stage: Any) -> None:
+        self.stage = stage
+        self.path = f"/apis/{STATUS.group}/v1/namespaces/{stage.namespace}"
+
+    async def provider(self, name: str, annotations: dict[str, str] | None = None) -> None:
+        await self.stage.client.create(
+            f"{self.path}/{CLASS.plural}",
+            msgspec.json.encode(
+                {
+                    "apiVersion": f"{CLASS.group}/v1",
+                    "kind": CLASS.kind,
+                    "metadata": {"name": name, "annotations": annotations or {}},
+                    "spec": {"provider": "vault"},
+                }
+            ),
+        )
+
+    async def mounted(self, pod: str, provider: str, version: str) -> None:
+        """A pod has mounted it."""
+        await self.stage.client.create(
+            f"{self.path}/{STATUS.plural}",
+            msgspec.json.encode(
+                {
+                    "apiVersion": f"{STATUS.group}/v1",
+                    "kind": STATUS.kind,
+                    "metadata": {"name": f"{pod}-{provider}"},
+                    "status": {
+                        "secretProviderClassName": provider,
+                        "objects": [{"id": "db", "version": version}],
+                    },
+                }
+            ),
+        )
+
+    async def change(self, pod: str, provider: str, **patch: Any) -> None:
+        path = f"{self.path}/{STATUS.plural}/{pod}-{provider}"
+        await self.stage.client.patch(path, msgspec.json.encode(patch))
+
+    async def rotated(self, pod: str, provider: str, version: str) -> None:
+        await self.change(pod, provider, status={"objects": [{"id": "db", "version": version}]})
+
+    async def deploy(
+        self, name: str, provider: str, annotations: dict[str, str], *, init: bool = False
+    ) -> None:
+        volume = {
+            "name": "secrets",
+            "csi": {
+                "driver": "secrets-store.csi.k8s.io",
+                "readOnly": True,
+                "volumeAttributes": {"secretProviderClass": provider},
+            },
+        }
+        main: dict[str, Any] = {"name": "main", "image": "example.invalid/app:1"}
+        mounts = [{"name": "secrets", "mountPath": "/mnt/secrets"}]
+        pod: dict[str, Any] = {"containers": [main], "volumes": [volume]}
+        if init:
+            pod["initContainers"] = [{**main, "name": "init", "volumeMounts": mounts}]
+        else:
+            main["volumeMounts"] = mounts
+        main["envFrom"] = [{"configMapRef": {"name": "app", "optional": True}}]
+        await self.stage.create(
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": name, "annotations": annotations},
+                "spec": {
+                    "selector": {"matchLabels": {"app": name}},
+                    "template": {"metadata": {"labels": {"app": name}}, "spec": pod},
+                },
+            }
+        )
+
+    async def mark(self, name: str) -> dict[str, Any] | None:
+        found = await self.stage.get("Deployment", name)
+        value = (found["spec"]["template"]["metadata"].get("annotations") or {}).get(MARK)
+        return json.loads(value) if value else None
+
+    async def reloaded(self, name: str, before: dict[str, Any] | None = None) -> dict[str, Any]:
+        async def other() -> dict[str, Any] | None:
+            mark = await self.mark(name)
+            return mark if mark != before else None
+
+        return await self.stage.until(other, f"{name} was not reloaded")  # type: ignore[no-any-return]
+
+    async def rest(self, control: Any) -> None:
+        await asyncio.sleep(0.5)
+
+        async def idle() -> bool:
+            now = control.queue.statistics()
+            return bool(now.ready == now.delayed == now.processing == 0)
+
+        await self.stage.until(idle, "the queue did not come to rest")
+
+
+@pytest.fixture
+async def vault(stage: Any, driver: None) -> AsyncIterator[Vault]:
+    found = Vault(stage)
+    yield found
+    items = msgspec.json.decode(await stage.client.list_page(f"{found.path}/{STATUS.plural}"))["items"]
+    for item in items:
+        await stage.client.delete(f"{found.path}/{STATUS.plural}/{item['metadata']['name']}")
+
+
+async def test_one_rotation_is_one_reload_however_many_pods_there_are(
+    stage: Any, vault: Vault, reloader: Any
+) -> None:
+    await vault.provider("db")
+    for pod in ("web-1", "web-2", "web-3"):
+        await vault.mounted(pod, "db", "1")
+    await vault.deploy("web", "db", {NAMED: "db"})
+    async with reloader(stage, *FLAGS) as control:
+        await stage.adopted("web")
+        await vault.rotated("web-1", "db", "2")
+        first = await vault.reloaded("web")
+        assert (first["type"], first["name"]) == ("SECRETPROVIDERCLASS", "db")
+        await vault.rotated("web-2", "db", "2")
+        await vault.mounted("web-4", "db", "2")  # a pod of the new template
+        await vault.rotated("web-3", "db", "2")
+        await vault.rest(control)
+        assert await vault.mark("web") == first
+        await vault.rotated("web-4", "db", "3")
+        await vault.reloaded("web", first)
+
+
+async def test_pods_that_start_with_it_need_no_reload(stage: Any, vault: Vault, reloader: Any) -> None:
+    await vault.mounted("web-1", "db", "1")
+    await vault.deploy("web", "db", {AUTO: "true"})
+    async with reloader(stage, *FLAGS) as control:
+        await stage.adopted("web")
+        path = f"{vault.path}/{STATUS.plural}/web-1-db"
+        await stage.client.delete(path)  # scaled to nothing, rotated in the vault, and scaled up again
+        await vault.mounted("web-2", "db", "2")
+        await vault.rest(control)
+        assert await vault.mark("web") is None
+        await vault.rotated("web-2", "db", "3")
+        await vault.reloaded("web")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "init", "reloads"),
+    [
+        ({NAMED: "db"}, True, True),
+        ({TYPED: "true"}, False, True),
+        ({AUTO: "true"}, True, True),
+        ({f"configmap.{R}/auto": "true"}, False, False),
+        ({AUTO: "true", EXCLUDE: "db"}, False, False),
+        ({AUTO: "true", EXCLUDE: "other"}, False, True),
+    ],
+)
+async def test_who_is_reloaded(
+    stage: Any, vault: Vault, reloader: Any, annotations: dict[str, str], init: bool, reloads: bool
+) -> None:
+    await vault.mounted("web-1", "db", "1")
+    await vault.deploy("web", "db", annotations, init=init)
+    async with reloader(stage, *FLAGS) as control:
+        await vault.rest(control)
+        await vault.change("web-1", "db", metadata={"labels": {"a": "b"}})
+        await vault.rest(control)
+        assert await vault.mark("web") is None
+        await vault.rotated("web-1", "db", "2")
+        if reloads:
+            await vault.reloaded("web")
+        else:
+            await vault.rest(control)
+            assert await vault.mark("web") is None
+
+
+async def test_the_typed_annotation_is_not_for_other_types(stage: Any, vault: Vault, reloader: Any) -> None:
+    await stage.config_map("app", {"key": "1"})
+    await vault.mounted("web-1", "db", "1")
+    await vault.deploy("web", "db", {TYPED: "true"})
+    async with reloader(stage, *FLAGS) as control:
+        await stage.adopted("web")
+        await stage.set("ConfigMap", "app", {"key": "2"})
+        await vault.rest(control)
+        assert await vault.mark("web") is None
+
+
+async def test_a_class_that_is_ignored(stage: Any, vault: Vault, reloader: Any) -> None:
+    await vault.provider("db", {f"{R}/ignore": "true"})
+    await vault.mounted("web-1", "db", "1")
+    await vault.deploy("web", "db", {NAMED: "db"})
+    async with reloader(stage, *FLAGS) as control:
+        await vault.rest(control)
+        await vault.rotated("web-1", "db", "2")
+        await vault.rest(control)
+        assert await vault.mark("web") is None
+
+
+async def test_without_the_flag_nothing_is_watched(stage: Any, vault: Vault, reloader: Any) -> None:
+    await vault.mounted("web-1", "db", "1")
+    await vault.deploy("web", "db", {NAMED: "db"})
+    async with reloader(stage, "--reload-strategy=annotations") as control:
+        assert not control.optional_collections()
+        await vault.rotated("web-1", "db", "2")
+        await vault.rest(control)
+        assert await vault.mark("web") is None
