@@ -73,6 +73,7 @@ async def test_one_that_runs_is_created_again_once(stage: Any) -> None:
         new = await again(stage, old)
         await stage.quiet(control)
         assert (await stage.get("Job", "import"))["metadata"]["uid"] == new["metadata"]["uid"]
+        await stage.until(lambda: alone(stage), "its stand-in is still there")
 
         assert new["metadata"]["labels"] == {"team": "web"}
         assert new["metadata"]["annotations"]["note"] == "kept"
@@ -103,6 +104,12 @@ async def test_one_that_runs_is_created_again_once(stage: Any) -> None:
         before = await stage.get("Job", "import")
         await stage.quiet(control)
         assert (await stage.get("Job", "import"))["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+async def alone(stage: Any) -> bool:
+    """There is no Job but the one that the tests are about."""
+    items = stage._json(await stage.client.list_page(stage.path("Job")))["items"]
+    return [item["metadata"]["name"] for item in items] == ["import"]
 
 
 def records(control: Any) -> float:
@@ -253,7 +260,8 @@ class Lossy:
         real = getattr(control.client, method)
 
         async def lossy(path: str, body: bytes | None = None, **options: Any) -> bytes:
-            if "/jobs" not in path or "dryRun" in path or self.failed >= times:
+            aside = "dryRun" in path or b"stands-in-for" in (body or b"")
+            if "/jobs" not in path or aside or self.failed >= times:
                 found: bytes = await real(path, body, **options)
                 return found
             self.failed += 1
@@ -319,6 +327,70 @@ async def test_a_controller_that_is_stopped_in_between_finishes_first(stage: Any
     assert new["metadata"]["uid"] != old["metadata"]["uid"]
 
 
+class TestAControllerThatIsKilledInBetween:
+    """What it has deleted is created by the next one, from the stand-in."""
+
+    async def killed(self, stage: Any, after: str, **fields: Any) -> Json:
+        """The Job as it was. The process ends after the request `after` ("delete" of the old, or "create" of the
+        new one, or nothing but the stand-in was done)."""
+        async with stage.controller() as control:
+            old = await running(stage, **fields)
+            reached = asyncio.Event()
+
+            async def end() -> None:
+                reached.set()
+                await asyncio.Event().wait()
+
+            create, delete = control.client.create, control.client.delete
+
+            async def ending_create(path: str, body: bytes, **options: Any) -> bytes:
+                if path.endswith("/jobs") and b"stands-in-for" not in body:
+                    if after == "delete":
+                        await end()
+                    await create(path, body, **options)
+                    await end()
+                found: bytes = await create(path, body, **options)
+                return found
+
+            async def ending_delete(path: str, *arguments: Any, **options: Any) -> bytes:
+                if after == "stand-in":
+                    await end()
+                found: bytes = await delete(path, *arguments, **options)
+                return found
+
+            control.client.create, control.client.delete = ending_create, ending_delete
+            await stage.set("ConfigMap", "app", {"level": "debug"})
+            async with asyncio.timeout(10):
+                await reached.wait()
+            for task in asyncio.all_tasks():
+                if task.get_name().startswith("actor "):
+                    task.cancel()
+            control.reconciler._pending.clear()
+        return old
+
+    @pytest.mark.parametrize("after", ["stand-in", "delete", "create"])
+    async def test_the_next_one_goes_on(
+        self, stage: Any, after: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("reroll.controller.reconcile._LEFT_BEHIND", 0.2)
+        metadata = {"annotations": {"reroll.dev/auto": "true", "note": "kept"}, "labels": {"team": "web"}}
+        old = await self.killed(stage, after, metadata=metadata, activeDeadlineSeconds=3600)
+        items = stage._json(await stage.client.list_page(stage.path("Job")))["items"]
+        [stand_in] = [job for job in items if job["metadata"]["name"] != "import"]
+        assert stand_in["spec"]["suspend"] is True
+        assert (len(items) == 1) is (after == "delete")
+        async with stage.controller(settle=0) as control:
+            new = await again(stage, old)
+            await stage.until(lambda: alone(stage), "its stand-in is still there")
+            await stage.quiet(control)
+            assert (await stage.get("Job", "import"))["metadata"]["uid"] == new["metadata"]["uid"]
+        assert new["metadata"]["labels"] == {"team": "web"}
+        assert new["metadata"]["annotations"].keys() == {"reroll.dev/auto", "reroll.dev/applied", "note"}
+        assert not new["spec"].get("suspend")
+        assert new["spec"]["activeDeadlineSeconds"] == 3600
+        assert new["spec"]["template"]["metadata"]["annotations"].keys() == {"reroll.dev/config"}
+
+
 async def test_a_finalizer_of_the_old_one_is_waited_for(stage: Any) -> None:
     async with stage.controller():
         metadata = {"annotations": {"reroll.dev/auto": "true"}, "finalizers": ["example.com/keep"]}
@@ -342,7 +414,7 @@ async def test_somebody_elses_successor_is_taken_as_it_is(stage: Any) -> None:
         real = control.client.create
 
         async def create(path: str, body: bytes, **options: Any) -> bytes:
-            if path.endswith("/jobs"):
+            if path.endswith("/jobs") and b"stands-in-for" not in body:
                 control.client.create = real
                 await stage.create(job())
             found: bytes = await real(path, body, **options)

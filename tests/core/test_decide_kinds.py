@@ -110,6 +110,13 @@ class TestJobs:
         for policy in (FOLLOW, replace(FOLLOW, finished_jobs=True)):
             assert a_stale(JOB, policy, owned=True).kind is Kind.SKIP
 
+    def test_one_that_stands_in_for_another_is_left_alone(self) -> None:
+        annotations = {"reroll.dev/auto": "true", "reroll.dev/stands-in-for": "web example.com/keep"}
+        record = record_of(JOB, {"template": {}}, annotations=annotations)
+        assert record.stands_in_for == "web"
+        decision = a_stale(JOB, replace(FOLLOW, finished_jobs=True), stands_in_for="web")
+        assert decision.kind is Kind.SKIP
+
     def test_that_others_belong_to_somebody_is_no_matter(self) -> None:
         assert a_stale(DEPLOYMENT, owned=True, finished=True).kind is Kind.ROLL
 
@@ -148,9 +155,13 @@ class TestJobs:
         assert record_of(CRON_JOB, {"suspend": True}).replicas is None
 
 
-def record_of(kind: WorkloadKind, spec: Any, status: Any = None) -> WorkloadRecord:
+def record_of(
+    kind: WorkloadKind, spec: Any, status: Any = None, annotations: dict[str, str] | None = None
+) -> WorkloadRecord:
     """What is kept of an object of this kind."""
-    meta = ObjectMeta(name="web", namespace="shop", uid="u", resource_version="5", generation=1)
+    meta = ObjectMeta(
+        name="web", namespace="shop", uid="u", resource_version="5", generation=1, annotations=annotations
+    )
     raw = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in spec.items()}
     obj = OtherObject(meta, raw, msgspec.Raw(msgspec.json.encode(status or {})))
     return workload_record(

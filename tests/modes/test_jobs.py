@@ -108,6 +108,32 @@ def test_whose_it_is_is_told_by_the_record() -> None:
     assert not jobs.is_of(b'{"metadata": {}}', AGAIN)
 
 
+def test_a_stand_in_holds_all_of_what_it_stands_in_for() -> None:
+    manifest = jobs.again(a_job(backoffLimit=3), AGAIN)
+    name, body = jobs.stand_in(manifest, "u")
+    made = json.loads(body)
+    assert made["metadata"]["name"] == name != "import"
+    assert made["spec"]["suspend"] is True
+    assert "finalizers" not in made["metadata"], "it would not go"
+    assert made["metadata"]["annotations"]["reroll.dev/stands-in-for"] == "import example.com/keep"
+    # As the API server has it, with what that puts in.
+    made["metadata"] |= {"uid": "s", "resourceVersion": "9", "managedFields": [{}]}
+    made["spec"]["selector"] = {"matchLabels": {"controller-uid": "s"}}
+    made["spec"]["template"]["metadata"]["labels"] |= UID_LABELS
+    assert [jobs.behind(made)[0], json.loads(jobs.behind(made)[1])] == ["import", json.loads(manifest)]
+
+
+def test_the_name_of_a_stand_in_is_that_of_no_other_job() -> None:
+    def name(of: str, uid: str) -> str:
+        found = jobs.stand_in(
+            jobs.again({**a_job(), "metadata": {**a_job()["metadata"], "name": of}}, AGAIN), uid
+        )
+        return found[0]
+
+    assert name("import", "u") == name("import", "u") != name("import", "v")
+    assert len(name("a" * 63, "u")) <= 63
+
+
 def cron_job(name: str = "report") -> dict[str, Any]:
     template = {
         "metadata": {"labels": {"team": "web"}, "annotations": {"note": "kept"}},

@@ -37,6 +37,7 @@ _FOREIGN_KEY = 5.0  # seconds for which a digest key is believed not to be in fo
 _TRUCE = 30.0  # seconds in which our annotation is written at most _RECORDS times, without a rollout
 _RECORDS = 5
 _MERGED_BY_NAME = ("apps", "batch")  # groups of kinds that take a strategic merge patch
+_LEFT_BEHIND = 10.0  # seconds after which another controller's stand-in for a Job counts as left behind
 _FINISH_AGAIN = 0.5  # seconds between tries at the end
 _NOT_TOLD_BY_DRY_RUNS = ("does not support dry run", "exceeded quota")
 _LOOK_AGAIN = 1.0  # seconds after which a restart that has begun is looked after
@@ -105,8 +106,6 @@ class Reconciler:
         self._restarting: dict[WorkloadId, tuple[str, ...]] = {}
         self._stand_ins: set[WorkloadId] = set()
         self._strangers: dict[WorkloadId, float] = {}
-        self.left_behind = 10.0
-        """Seconds after which another controller's stand-in for a Job counts as left behind."""
 
     async def work(self) -> None:
         """One actor: until the queue is closed."""
@@ -357,8 +356,8 @@ class Reconciler:
             return
         if stand_in not in self._stand_ins:
             since = self._strangers.setdefault(stand_in, self._now())
-            if self._now() - since < self.left_behind:
-                self._ask_in(stand_in, self.left_behind - (self._now() - since))
+            if self._now() - since < _LEFT_BEHIND:
+                self._ask_in(stand_in, _LEFT_BEHIND - (self._now() - since))
                 return
             found = msgspec.json.decode(await self._client.get(self._path(stand_in)))
             with contextlib.suppress(AlreadyExists):

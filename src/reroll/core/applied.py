@@ -20,6 +20,10 @@ RESTARTING: Final = "reroll.dev/restarting"
 """On the workload's metadata, in the mode `restart`: the pods that are still to be evicted, each by the
 beginning of its uid. It is there from the decision until the last of them is gone."""
 
+STANDS_IN_FOR: Final = "reroll.dev/stands-in-for"
+"""On a suspended Job that is there for a moment: it holds all of another one, which is being deleted and created
+again, so that a controller that ends in between is no loss. The name of that one, then its finalizers."""
+
 KEYS_KEPT: Final = 24
 """Up to this many keys of an object are recorded one by one, so that `explain` and Events can name the keys
 that changed; of more, a `Summary` is kept, for annotations have to stay small (256 KiB in all)."""

@@ -272,6 +272,8 @@ def _left_alone(w: WorkloadRecord, policy: Policy) -> str:
         return f"its pod template is that of {w.template_of}, which is not there or not among those that are read"
     if w.id.kind != JOB.id:
         return ""
+    if w.stands_in_for:
+        return "it stands in for a Job that is being created again, and goes when that is there"
     if w.owned:
         return "it belongs to another object (such as a CronJob), which makes the next one"
     if w.finished and not policy.finished_jobs:

@@ -349,6 +349,7 @@ def workload_record(
         owned=any(owner.controller for owner in meta.owner_references or ()),
         carrier=carrier,
         template_of=WorkloadId(ref.kind, meta.namespace, ref.name) if ref is not None else None,
+        stands_in_for=(meta.annotations or {}).get(marks.STANDS_IN_FOR, "").partition(" ")[0],
         restarting=tuple((meta.annotations or {}).get(marks.RESTARTING, "").split()),
     )
 

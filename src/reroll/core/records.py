@@ -202,6 +202,8 @@ class WorkloadRecord(Struct, frozen=True, gc=False):
     template_of: WorkloadId | None = None
     """The workload that its pod template is of, where it has none of its own (Argo Rollout, spec.workloadRef);
     `template_hash` is "" where that one is not known."""
+    stands_in_for: str = ""
+    """The name of the Job that this one stands in for while that is created again."""
     restarting: tuple[str, ...] = ()
     """The beginnings of the uids of those pods that are still to be evicted (mode `restart`)."""
 

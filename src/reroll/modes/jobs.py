@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from reroll.core.applied import APPLIED, encode
+from reroll.core.applied import APPLIED, STANDS_IN_FOR, encode
 from reroll.core.decide import Decision
 from reroll.core.kinds import CRON_JOB, OF_THE_JOB
 from reroll.core.marks import NATIVE, MarkStyle
@@ -40,11 +40,45 @@ def again(job: dict[str, Any], decision: Decision, style: MarkStyle = NATIVE) ->
     annotations and spec of."""
     if decision.applied is None:
         raise ValueError("a Job is created again with a record of what it is created for")
+    made = _anew(job)
+    made["metadata"]["annotations"][APPLIED] = encode(decision.applied)
+    if decision.mark is not None:
+        style.put(made["spec"]["template"], decision.mark)
+    return msgspec.json.encode(made)
+
+
+def stand_in(job: bytes, uid: str) -> tuple[str, bytes]:
+    """Name and manifest of the Job that stands in for `job`, a manifest of `again`, while that is created: the same,
+    suspended. `uid`: of the one that is deleted, so that the name is that of no other Job."""
+    made: dict[str, Any] = msgspec.json.decode(job)
+    meta = made["metadata"]
+    # A finalizer would keep the stand-in from going, so it is only written down.
+    meta["annotations"][STANDS_IN_FOR] = " ".join([meta["name"], *meta.pop("finalizers", ())])
+    meta["name"] = (
+        f"{meta['name'][:_NAME].rstrip('-.')}-{hashlib.blake2b(uid.encode(), digest_size=5).hexdigest()}"
+    )
+    made["spec"]["suspend"] = True
+    return meta["name"], msgspec.json.encode(made)
+
+
+def behind(stand_in: dict[str, Any]) -> tuple[str, bytes]:
+    """Name and manifest of the Job that this one, as the API server has it, stands in for."""
+    made = _anew(stand_in)
+    meta = made["metadata"]
+    meta["name"], *finalizers = meta["annotations"].pop(STANDS_IN_FOR).split()
+    if finalizers:
+        meta["finalizers"] = finalizers
+    made["spec"].pop("suspend", None)
+    return meta["name"], msgspec.json.encode(made)
+
+
+def _anew(job: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a Job that the API server has, without what it and the Job's controller put into it."""
     meta = {key: value for key, value in job["metadata"].items() if key not in _OF_THE_SERVER}
     finalizers = [name for name in meta.pop("finalizers", ()) if name not in _OF_ITS_DELETION]
     if finalizers:
         meta["finalizers"] = finalizers
-    meta["annotations"] = {**meta.get("annotations", {}), APPLIED: encode(decision.applied)}
+    meta["annotations"] = dict(meta.get("annotations") or {})
     if "labels" in meta:
         meta["labels"] = _without(meta["labels"])
     spec = dict(job["spec"])
@@ -55,9 +89,7 @@ def again(job: dict[str, Any], decision: Decision, style: MarkStyle = NATIVE) ->
         pod["labels"] = _without(pod.get("labels") or {})
     pod.pop("creationTimestamp", None)
     spec["template"] = {**template, "metadata": pod}
-    if decision.mark is not None:
-        style.put(spec["template"], decision.mark)
-    return msgspec.json.encode({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec})
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec}
 
 
 def is_of(job: bytes, decision: Decision) -> bool:
@@ -66,16 +98,17 @@ def is_of(job: bytes, decision: Decision) -> bool:
     return decision.applied is not None and annotations.get(APPLIED) == encode(decision.applied)
 
 
-def deletion(record: WorkloadRecord) -> bytes:
-    """The options of a deletion: of the object that was decided on and no later one, and of its pods with it."""
-    return msgspec.json.encode(
-        {
-            "apiVersion": "v1",
-            "kind": "DeleteOptions",
-            "propagationPolicy": "Background",
-            "preconditions": {"uid": record.uid, "resourceVersion": record.resource_version},
-        }
-    )
+def deletion(record: WorkloadRecord | None) -> bytes:
+    """The options of a deletion, of a Job and its pods with it: of the object that was decided on and no later one
+    (`record`), or (None) of whatever has its name."""
+    options: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "propagationPolicy": "Background",
+    }
+    if record is not None:
+        options["preconditions"] = {"uid": record.uid, "resourceVersion": record.resource_version}
+    return msgspec.json.encode(options)
 
 
 def from_cron_job(cron_job: dict[str, Any], decision: Decision) -> bytes:
