@@ -49,7 +49,6 @@ class _Terminated(Struct, gc=False, rename="camel"):
 
 class _State(Struct, gc=False):
     waiting: _Waiting | None = None
-    running: msgspec.Raw | None = None
     terminated: _Terminated | None = None
 
 
