@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from reroll import __version__
 from reroll.app import Controller
+from reroll.controller import class_statuses
 from reroll.core import kinds
 from reroll.kube.config import load_config
 from reroll.settings import Settings, load
@@ -404,7 +405,7 @@ def used(cluster: Cluster, since: int) -> dict[str, set[tuple[str, str, str]]]:
         about = event.get("objectRef")
         if about is None:
             # Discovery, which anybody who is logged in may read.
-            assert re.fullmatch(r"/apis/[\w.]+/\w+", event["requestURI"])
+            assert re.fullmatch(r"/apis/[\w.-]+/\w+", event["requestURI"])
             assert event["verb"] == "get"
             continue
         resource = "/".join(filter(None, (about["resource"], about.get("subresource"))))
@@ -419,7 +420,8 @@ def ours(cluster: Cluster, kubectl: Kubectl) -> Iterator[None]:
     """The names that install.yaml uses are free afterwards."""
     if not cluster.tokens:
         pytest.skip("installs reroll under its own names, which a cluster of the environment may have in use")
-    definitions = yaml.safe_dump_all([definition(kind) for kind in KINDS.values() if kind.optional])
+    optional = [*(kind for kind in KINDS.values() if kind.optional), *class_statuses.KINDS.values()]
+    definitions = yaml.safe_dump_all([definition(kind) for kind in optional])
     kubectl("apply", "-f", "-", input=definitions)
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", "-", input=definitions)
     yield

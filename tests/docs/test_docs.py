@@ -319,7 +319,7 @@ def test_the_roles_are_explained() -> None:
             verbs = re.findall(r"\b(get|list|watch|create|patch|delete)\b", row[1])
             resources = re.findall(
                 r"\b(configmaps|secrets|namespaces|deployments|statefulsets|daemonsets|cronjobs|jobs|rollouts"
-                r"|deploymentconfigs|pods/eviction|pods|events)\b",
+                r"|deploymentconfigs|pods/eviction|pods|events|secretproviderclasses|secretproviderclasspodstatuses)\b",
                 row[0],
             )
             explained |= {(resource, verb) for resource in resources for verb in verbs}
