@@ -6,6 +6,7 @@ No value of a Secret can get here: decisions hold names, keys and digests only.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -22,15 +23,32 @@ log = structlog.get_logger("reroll.controller")
 _SHOWN = 5  # objects named one by one; an Event's note holds 1 kB
 
 
+class Words(NamedTuple):
+    """The reasons of Events."""
+
+    rolled: str = "Rolled"
+    failed: str = "Failed"
+
+
+RELOADER_WORDS = Words("Reloaded", "ReloadFail")
+"""Those of stakater/Reloader."""
+
+
+_WORDS = Words()
+
+
 class Reporter:
     """Says what was decided and done. Never blocks: Events are sent in the background.
 
     `kinds`: those that are followed, by `WorkloadKind.id`.
     """
 
-    def __init__(self, events: EventRecorder, kinds: Mapping[str, WorkloadKind] = KINDS) -> None:
+    def __init__(
+        self, events: EventRecorder, kinds: Mapping[str, WorkloadKind] = KINDS, words: Words = _WORDS
+    ) -> None:
         self._events = events
         self._kinds = kinds
+        self._words = words
         self._held: dict[WorkloadId, str] = {}
         self._waits: dict[WorkloadId, str] = {}
         self._warned: dict[WorkloadId, tuple[str, ...]] = {}
@@ -73,7 +91,7 @@ class Reporter:
         self._events.record(
             reference(entry, self._kinds),
             type="Normal",
-            reason="Rolled",
+            reason=self._words.rolled,
             action="Roll",
             note=f"rolled: {note}",
         )
@@ -127,7 +145,7 @@ class Reporter:
             self._failing.add(workload)
             self._warn(
                 entry,
-                "Failed",
+                self._words.failed,
                 "Roll",
                 f"could not be rolled or recorded, will be tried again: {error.message}",
             )
