@@ -7,6 +7,7 @@ import sys
 from cyclopts import App
 
 from reroll import __version__
+from reroll.cli.apply import apply
 from reroll.cli.controller import controller
 from reroll.cli.demo import demo
 from reroll.cli.explain import explain
@@ -25,7 +26,19 @@ See it work: `reroll demo`.
 """
 
 app = App(name="reroll", help=HELP, help_format="markdown", version=__version__, version_flags=["--version"])
-for _command in (controller, demo, explain, reloader, restart, sandbox, simulate, snapshot, stale, stamp):
+for _command in (
+    apply,
+    controller,
+    demo,
+    explain,
+    reloader,
+    restart,
+    sandbox,
+    simulate,
+    snapshot,
+    stale,
+    stamp,
+):
     app.command(_command)
 app.register_install_completion_command(name="--install-completion")
 

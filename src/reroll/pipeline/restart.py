@@ -56,7 +56,7 @@ async def restart(
     client: Client, targets: Sequence[Target], options: Options, view: View | None = None
 ) -> Result:
     """Restart these workloads. What goes wrong with one is its outcome; nothing is raised but programming errors."""
-    return Result(await each_of(targets, _Restarter(client, options, view or Silent()).one, options, view))
+    return Result(await each_of(targets, Restarter(client, options, view or Silent()).one, options, view))
 
 
 async def each_of(
@@ -153,7 +153,7 @@ def remark(live: Live, method: Method) -> str:
     return ""
 
 
-class _Restarter:
+class Restarter:
     """Restarts one workload after another."""
 
     def __init__(self, client: Client, options: Options, view: View) -> None:
