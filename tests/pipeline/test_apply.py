@@ -15,7 +15,7 @@ from reroll.kube.client import Client
 from reroll.kube.config import load_config
 from reroll.pipeline.apply import ApplyOptions, ApplyResult, apply
 from reroll.pipeline.live import RESTARTED_AT
-from reroll.pipeline.objects import Manifest, in_order
+from reroll.pipeline.place import Manifest, in_order
 from reroll.pipeline.restart import Options
 
 VALUE = "correct-horse-battery"

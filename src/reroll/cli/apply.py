@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def apply(
-    *files: str,
+    *files: Annotated[str, Parameter(allow_leading_hyphen=True)],
     namespace: Annotated[str | None, Parameter(name=["--namespace", "-n"])] = None,
     force_conflicts: Annotated[bool, Parameter(negative="")] = False,
     restart: bool = True,
@@ -93,9 +93,11 @@ def apply(
     from reroll.manifests.problem import ManifestError
     from reroll.pipeline.apply import ApplyOptions
     from reroll.pipeline.apply import apply as apply_all
-    from reroll.pipeline.objects import read_manifests
+    from reroll.pipeline.place import read_manifests
     from reroll.pipeline.restart import Options
 
+    if unknown := [file for file in files if file.startswith("-") and file != "-"]:
+        raise Failure(f"unknown option {unknown[0]}: reroll apply --help tells those that there are", 2)
     if not files:
         raise Failure(
             "say what to apply: files, folders, or - for standard input, such as reroll apply deploy/", 2

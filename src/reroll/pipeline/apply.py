@@ -27,7 +27,7 @@ from reroll.kube.errors import ApiError, Conflict, NotFound
 from reroll.kube.resources import NAMESPACES
 from reroll.modes.rollout import path
 from reroll.pipeline.live import RESTARTABLE
-from reroll.pipeline.objects import Manifest, Place, Served, in_order
+from reroll.pipeline.place import Manifest, Place, Served, in_order
 from reroll.pipeline.plan import Change, Consumer, changed_keys, consumer, template_of, what_changed
 from reroll.pipeline.progress import Progress
 from reroll.pipeline.restart import Options, Restarter, each_of, outcome
