@@ -157,6 +157,10 @@ async def test_half_open(world: World, proxy: FaultProxy) -> None:
     silent = proxy.add(Silence(), "watch", path="/configmaps")
     proxy.drop_watches()
     await world.until_true(lambda: silent.hits > 0, "the watch is silent")
+    await world.until_true(
+        lambda: all(s.state == "watching" for s in control.collections() if s.resource != "configmaps"),
+        "the others go on",
+    )
     await world.config_map("app", {"A": "2"})
     await world.delete("configmaps", "other")
     await world.secret("db", {"p": "1"})
