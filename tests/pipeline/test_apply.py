@@ -18,6 +18,7 @@ from reroll.pipeline.live import RESTARTED_AT
 from reroll.pipeline.place import Manifest, in_order
 from reroll.pipeline.restart import Options
 
+ENV_FROM = [{"configMapRef": {"name": "app"}}]
 VALUE = "correct-horse-battery"
 
 
@@ -139,6 +140,22 @@ async def test_no_controller_acts(stage: Any, new_workload: Any, monkeypatch: py
     assert workloads(done) == {"web": ("timed out", "followed")}
     assert "is it running?" in done.outcomes[0].message
     assert await mark(stage, "web") is None
+
+
+async def test_what_an_earlier_apply_left_undone_is_done(stage: Any, new_workload: Any) -> None:
+    await run(stage, config(level="info", port="80"))
+    await stage.create(new_workload("web", container={"envFrom": ENV_FROM}, annotations={}))
+    await stage.create(new_workload("other", annotations={}))
+    await stage.create(new_workload("theirs", container={"envFrom": ENV_FROM}))
+    for name in ("web", "other", "theirs"):
+        await stage.pods_older_than_now(name)
+    await run(stage, config(level="debug", port="80"), restarts=False)
+    assert workloads(await run(stage, config(level="debug", port="80"), restarts=False)) == {}
+    plan = await run(stage, config(level="debug", port="80"), dry_run=True)
+    assert workloads(plan) == {"web": ("planned", "rollout")}
+    assert plan.outcomes[0].why[-1] == "its pods ran older configuration already"
+    assert workloads(await run(stage, config(level="debug", port="80"))) == {"web": ("done", "rollout")}
+    assert workloads(await run(stage, config(level="debug", port="80"))) == {}
 
 
 async def test_conflicts_are_told_before_anything_is_written(stage: Any) -> None:

@@ -22,6 +22,7 @@ from reroll.core.kinds import WorkloadKind
 from reroll.core.observe import decode_object, workload_record
 from reroll.core.records import ConfigId, WorkloadId
 from reroll.dialects import ALL
+from reroll.insight.stale.audit import audit
 from reroll.kube.client import APPLY_PATCH, Client
 from reroll.kube.errors import ApiError, Conflict, NotFound
 from reroll.kube.resources import NAMESPACES
@@ -38,6 +39,7 @@ from reroll.pipeline.wait import follow
 _AT_ONCE = 10
 _ESTABLISHED_WITHIN = 30.0
 _POLL = 0.3
+_LATE = "its pods ran older configuration already"
 CONTROLLER_WITHIN = 30.0
 """Seconds, besides its settle time, that a controller gets to act on a change."""
 
@@ -234,20 +236,52 @@ class _Applier:
         if not self._options.restarts:
             return []
         found: dict[WorkloadId, Consumer] = {}
-        for namespace in sorted({config.namespace for config in changed}):
+        behind = await self._behind(items)
+        touched = {config.namespace for config in changed} | {each.namespace for each in behind}
+        for namespace in sorted(touched):
             meta = (await self._read(NAMESPACES.path(None, namespace)) or {}).get("metadata") or {}
             annotations: Mapping[str, str] = meta.get("annotations") or {}
 
             def take(kind: WorkloadKind, raw: msgspec.Raw, of: Mapping[str, str] = annotations) -> None:
                 one = consumer(
-                    kind, bytes(raw), changed, namespace_annotations=lambda _: of, files=self._options.files
+                    kind,
+                    bytes(raw),
+                    lambda workload: {**behind.get(workload, {}), **changed},
+                    namespace_annotations=lambda _: of,
+                    files=self._options.files,
                 )
-                if one is not None:
-                    found[one.workload] = one
+                if one is None:
+                    return
+                late = not any(config in changed for config in one.configs)
+                if late and one.action == "controller":
+                    return  # it knows better than times do
+                found[one.workload] = replace(one, why=(*one.why, _LATE)) if late else one
 
             for kind in RESTARTABLE.values():
                 await list_kind(self._client, kind, namespace, partial(take, kind))
         return list(found.values())
+
+    async def _behind(self, items: Sequence[_Item]) -> dict[WorkloadId, dict[ConfigId, tuple[str, ...]]]:
+        """Workloads whose pods surely ran older content of these objects before: of an apply that was cut off, or of
+        anybody. What may not be looked at is none."""
+        configs = {item.config for item in items if item.config is not None and item.before is not None}
+        found: dict[WorkloadId, dict[ConfigId, tuple[str, ...]]] = {}
+        namespaces = sorted({config.namespace for config in configs})
+        if not namespaces:
+            return found
+        try:
+            report = await audit(self._client, now=time.time(), namespaces=namespaces, at_least="certain")
+        except ApiError:
+            return found
+        for each in report.stale:
+            workload = WorkloadId(each.kind, each.namespace, each.name)
+            for finding in each.findings:
+                kind, _, name = finding.config.partition("/")
+                config = ConfigId("secret" if kind == "secret" else "configmap", each.namespace, name)
+                if config in configs:
+                    held = found.setdefault(workload, {})
+                    held[config] = (*held.get(config, ()), *finding.keys)
+        return found
 
     # --- writing ---------------------------------------------------------------------------------------
 

@@ -33,6 +33,8 @@ class Consumer(Struct, frozen=True):
     workload: WorkloadId
     action: Action
     why: tuple[str, ...]
+    configs: tuple[ConfigId, ...]
+    """What it consumes of what is changed."""
     state: tuple[str, str]
     """(hash of its pod template, the annotation `reroll.dev/applied`): one of them changes when it is acted on."""
     patience: float = 0.0
@@ -74,18 +76,20 @@ def template_of(obj: Mapping[str, Any], kind: WorkloadKind) -> str:
 def consumer(
     kind: WorkloadKind,
     raw: bytes,
-    changed: Mapping[ConfigId, tuple[str, ...]],
+    changed_for: Callable[[WorkloadId], Mapping[ConfigId, tuple[str, ...]]],
     *,
     namespace_annotations: Callable[[str], Mapping[str, str]],
     files: bool = True,
 ) -> Consumer | None:
     """The workload of this JSON, if it consumes a key that is changed; without `files`, mounted files don't count.
 
+    `changed_for` tells the keys that are changed for a workload, by object.
+
     It is the controller's where the controller has recorded that it follows the object, or its annotations (those
     of other tools too) say that it is to be followed. Raises msgspec.DecodeError.
     """
     record = workload_record(decode_object(kind, raw), kind.id, None, relevant=ALL.relevant, arrived=0.0)
-    home = record.id.namespace
+    home, changed = record.id.namespace, changed_for(record.id)
     hit: dict[ConfigId, list[Reference]] = {}
     for ref in record.references:
         config = ConfigId(ref.kind, home, ref.name)
@@ -111,6 +115,7 @@ def consumer(
         workload=record.id,
         action="controller" if followed or recorded else "restart",
         why=tuple(dict.fromkeys(why)),
+        configs=tuple(dict.fromkeys([*hit, *(each.config for each in followed)])),
         state=(record.template_hash + (record.mark or ""), applied),
         patience=policy.settle_max,
     )
