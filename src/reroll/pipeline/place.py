@@ -84,9 +84,14 @@ class Place(Struct, frozen=True):
 
 
 def read_manifests(paths: Sequence[str], stdin: BinaryIO) -> list[Manifest]:
-    """All objects of files, folders and "-", standard input. Raises ManifestError."""
+    """All objects of files, folders and "-", standard input. Raises ManifestError, also where there is none: what
+    was to make them has failed."""
     with sources(paths, stdin) as given:
-        return [each for source in given for document in source.documents() for each in _manifests(document)]
+        found = [each for source in given for document in source.documents() for each in _manifests(document)]
+    if not found:
+        where = ", ".join("standard input" if path == "-" else path for path in paths)
+        raise ManifestError(where, 0, 0, "holds no object to apply: did the command that writes it fail?")
+    return found
 
 
 def _manifests(document: Document) -> Iterator[Manifest]:

@@ -97,9 +97,12 @@ async def each_of(
             if view is not None:
                 view.ended(found)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(max(1, min(options.max_in_flight, len(targets)))):
-            group.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(max(1, min(options.max_in_flight, len(targets)))):
+                group.create_task(work())
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from None  # such as BrokenPipeError, of whoever shows the progress
     return tuple(outcomes[number] for number in sorted(outcomes))
 
 
