@@ -17,6 +17,7 @@ from reroll.pipeline.apply import ApplyOptions, ApplyResult, apply
 from reroll.pipeline.live import RESTARTED_AT
 from reroll.pipeline.place import Manifest, in_order
 from reroll.pipeline.restart import Options
+from tests.pipeline.starts import started_before_now
 
 ENV_FROM = [{"configMapRef": {"name": "app"}}]
 VALUE = "correct-horse-battery"
@@ -147,8 +148,7 @@ async def test_what_an_earlier_apply_left_undone_is_done(stage: Any, new_workloa
     await stage.create(new_workload("web", container={"envFrom": ENV_FROM}, annotations={}))
     await stage.create(new_workload("other", annotations={}))
     await stage.create(new_workload("theirs", container={"envFrom": ENV_FROM}))
-    for name in ("web", "other", "theirs"):
-        await stage.pods_older_than_now(name)
+    await started_before_now(stage, "web", "other", "theirs")
     await run(stage, config(level="debug", port="80"), restarts=False)
     assert workloads(await run(stage, config(level="debug", port="80"), restarts=False)) == {}
     plan = await run(stage, config(level="debug", port="80"), dry_run=True)

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from reroll.cli.main import app
+from tests.pipeline.starts import started_before_now
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = ("stale", "restart", "apply")
@@ -115,15 +116,15 @@ async def test_the_steps_for_ci(stage: Any, new_workload: Any, tmp_path: Path) -
     follow_all, restart_web = steps("restart")
     deploy("info")
     assert "2 objects: 2 created." in await step(real)
-    await stage.pods_older_than_now("web")
+    await started_before_now(stage, "web")
     assert "Nothing is to be restarted." in await step(follow_all)
     deploy("debug")
     planned = await step(plan)
     assert f"configmap/{stage.namespace}/app: would be configured (level)" in planned
     assert "1 would be rolled" in planned
     assert "1 workload: 1 rolled." in await step(real)
-    await stage.pods_older_than_now("web")
+    await started_before_now(stage, "web")
     assert "1 workload: 1 restarted." in await step(restart_web)
-    await stage.pods_older_than_now("web")
+    await started_before_now(stage, "web")
     await stage.set("ConfigMap", "app", {"level": "trace"})
     assert "1 workload: 1 restarted." in await step(follow_all)

@@ -17,6 +17,7 @@ from reroll.pipeline.live import RESTARTED_AT
 from reroll.pipeline.restart import Options, restart
 from reroll.pipeline.result import Outcome, Result
 from reroll.pipeline.selection import Target, Wanted, select
+from tests.pipeline.starts import started_before_now
 
 KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 QUOTA = "/api/v1/namespaces/{}/resourcequotas"
@@ -291,6 +292,7 @@ async def test_only_those_that_are_stale(stage: Any, new_workload: Any) -> None:
     await stage.create(new_workload("behind", container={"env": refs}, annotations={}))
     await stage.create(new_workload("other", annotations={}))
     await running(stage, "behind", "other")
+    await started_before_now(stage, "behind", "other")
     assert await found_by(stage, only_stale=True) == {}
     async with Client(load_config(kubeconfig=str(stage.kubeconfig)), field_manager="other") as other:
         await other.patch(stage.path("ConfigMap", "app"), b'{"data": {"level": "debug"}}')
