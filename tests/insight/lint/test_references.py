@@ -21,8 +21,14 @@ def by(how: str, name: str, **more: Any) -> dict[str, Any]:
         "secretKeyRef": {"container": env(name, kind="secretKeyRef", **more)},
         "configMapRef": {"container": {"envFrom": [{"configMapRef": {"name": name, **more}}]}},
         "secretRef": {"container": {"envFrom": [{"secretRef": {"name": name, **more}}]}},
-        "configMap": {"container": mount(), "volumes": [{"name": "conf", "configMap": {"name": name, **more}}]},
-        "secret": {"container": mount(), "volumes": [{"name": "conf", "secret": {"secretName": name, **more}}]},
+        "configMap": {
+            "container": mount(),
+            "volumes": [{"name": "conf", "configMap": {"name": name, **more}}],
+        },
+        "secret": {
+            "container": mount(),
+            "volumes": [{"name": "conf", "secret": {"secretName": name, **more}}],
+        },
         "projected configMap": {
             "container": mount(),
             "volumes": [{"name": "conf", "projected": {"sources": [{"configMap": {"name": name, **more}}]}}],
@@ -110,9 +116,9 @@ def test_other_kinds(version: str, kind: str, path: tuple[str, ...]) -> None:
     value: dict[str, Any] = {"spec": {"containers": [{"name": "main", **env("nope")}]}}
     for step in reversed(path):
         value = {step: value}
-    assert rules({"apiVersion": version, "kind": kind, "metadata": {"name": "x"}, **value}, complete=True) == [
-        "R101"
-    ]
+    assert rules(
+        {"apiVersion": version, "kind": kind, "metadata": {"name": "x"}, **value}, complete=True
+    ) == ["R101"]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +127,10 @@ def test_other_kinds(version: str, kind: str, path: tuple[str, ...]) -> None:
 )
 def test_namespaces(of_workload: str, of_config: str, expected: list[str]) -> None:
     target = config("app-config", data={"level": "x"}, namespace=of_config)
-    assert rules(deployment(container=env("app-config"), namespace=of_workload), target, complete=True) == expected
+    assert (
+        rules(deployment(container=env("app-config"), namespace=of_workload), target, complete=True)
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -276,7 +285,10 @@ def test_not_followed(own: dict[str, str]) -> None:
 
 
 def test_a_name_that_changes_with_the_content() -> None:
-    for target in (config("app-h29d89cmmt", data={"level": "x"}), config("app", data={"level": "x"}, immutable=True)):
+    for target in (
+        config("app-h29d89cmmt", data={"level": "x"}),
+        config("app", data={"level": "x"}, immutable=True),
+    ):
         assert findings(deployment(container=env(target["metadata"]["name"])), target) == []
 
 

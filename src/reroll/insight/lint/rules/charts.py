@@ -93,7 +93,7 @@ def _workload(
                     consumed.setdefault(owner, number)
                 break
     for owner, number in consumed.items():
-        if owner not in covered:
+        if owner not in covered and owner.removeprefix(f"{folder}/") not in covered:
             message = (
                 f"the pods consume what {owner} makes, and the checksum is of {', '.join(covered)} only: a change of "
                 f"{owner} restarts nothing"

@@ -151,7 +151,7 @@ def _keys(subject: Subject, where: Path) -> Iterator[Finding]:
         if meant:
             rename: tuple[Edit, ...] = ()
             if meant not in annotations and isinstance(value, str):
-                rename = (Remove((*subject.place, *path)), Set((*subject.place, *where, meant), value))
+                rename = (Set((*subject.place, *where, meant), value), Remove((*subject.place, *path)))
             yield subject.found(
                 "R604",
                 "error",
@@ -169,10 +169,15 @@ def nearest_key(key: str) -> str:
     for known in _KNOWN:
         if folded == known:
             return known
-    close = difflib.get_close_matches(folded, _KNOWN, n=1, cutoff=0.6 if _PAIRS.search(key) else 0.9)
-    if close and _family(close[0]) == _family(key):
+    if folded.startswith(PREFIX):
+        names = [known.removeprefix(PREFIX) for known in _KNOWN if known.startswith(PREFIX)]
+        slip = difflib.get_close_matches(folded.removeprefix(PREFIX), names, n=1, cutoff=0.7)
+        return PREFIX + slip[0] if slip else ""
+    theirs = _PAIRS.search(key) is not None
+    close = difflib.get_close_matches(folded, _KNOWN, n=1, cutoff=0.85 if theirs else 0.9)
+    if close and (_family(close[0]) == _family(key) if theirs else _near_prefix(key, close[0])):
         return close[0]
-    return close[0] if close and not _PAIRS.search(key) and _near_prefix(key, close[0]) else ""
+    return ""
 
 
 def _family(key: str) -> str:

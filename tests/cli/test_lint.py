@@ -1,0 +1,126 @@
+"""`reroll lint` as a command: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BAD = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  annotations:
+    reroll.dev/atuo: "true"
+spec:
+  template:
+    spec:
+      containers: [{name: main}]
+"""
+WARNING = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {password: hunter22}}\n"
+CLEAN = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {level: info}}\n"
+
+
+def reroll(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("REROLL_", "KUBE"))}
+    return subprocess.run(
+        [sys.executable, "-m", "reroll", "lint", *arguments],
+        capture_output=True,
+        text=True,
+        input=stdin,
+        env={**environment, "COLUMNS": "100"},
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "code"),
+    [
+        (CLEAN, (), 0),
+        (BAD, (), 1),
+        (WARNING, (), 1),
+        (WARNING, ("--fail-on", "error"), 0),
+        (WARNING, ("--ignore", "R402"), 0),
+        (WARNING, ("--select", "R1,R6"), 0),
+        (BAD, ("--fail-on", "error"), 1),
+        ("a: [\n", (), 1),
+        ("", (), 0),
+    ],
+)
+def test_exit_codes(text: str, arguments: tuple[str, ...], code: int) -> None:
+    done = reroll("-", *arguments, stdin=text)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "hunter22" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_in_each_form() -> None:
+    assert "standard input:6:5: error R604" in reroll(stdin=BAD).stdout
+    assert json.loads(reroll("-o", "json", stdin=BAD).stdout)["summary"]["error"] == 1
+    assert json.loads(reroll("-o", "sarif", stdin=BAD).stdout)["version"] == "2.1.0"
+    assert "rule: R604" in reroll("-o", "yaml", stdin=BAD).stdout
+    assert "<testsuites" in reroll("-o", "junit", stdin=BAD).stdout
+
+
+def test_fix(tmp_path: Path) -> None:
+    file = tmp_path / "web.yaml"
+    file.write_text(BAD)
+    done = reroll("--fix", str(file))
+    assert (done.returncode, done.stdout) == (0, "Nothing found in 1 document.\n")
+    assert "mended" in done.stderr
+    assert file.read_text() == BAD.replace("atuo", "auto")
+
+
+def test_against(tmp_path: Path) -> None:
+    text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, immutable: true, data: {level: info}}\n"
+    before, after = tmp_path / "before.yaml", tmp_path / "after.yaml"
+    before.write_text(text)
+    after.write_text(text.replace("info", "debug"))
+    assert reroll(str(after)).returncode == 0
+    done = reroll(str(after), "--against", str(before))
+    assert done.returncode == 1
+    assert f"immutable in {before}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("/nowhere.yaml",), "/nowhere.yaml"),
+        (("--fix", "-"), "standard input can't be written"),
+        (("--select", "R999"), "no rule R999"),
+        (("--ignore", "X"), "no rule X"),
+        (("--explain", "R999"), "no rule R999"),
+        (("--frobnicate",), "--frobnicate"),
+        (("-o", "xml"), "xml"),
+        (("--fail-on", "never"), "never"),
+        (("--lookup", "--kubeconfig", "/nowhere"), "/nowhere"),
+        (("--against", "/nowhere"), "/nowhere"),
+    ],
+)
+def test_what_is_not_understood_exits_with_2(arguments: tuple[str, ...], message: str) -> None:
+    done = reroll(*arguments, stdin=CLEAN)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_rules_and_explain() -> None:
+    done = reroll("--rules")
+    assert done.returncode == 0
+    assert "R101  error" in done.stdout
+    done = reroll("--explain", "r604")
+    assert done.returncode == 0
+    assert done.stdout.startswith("R604 unknown-annotation (error)\n")
+
+
+def test_help_has_examples_and_exit_codes() -> None:
+    done = reroll("--help")
+    assert done.returncode == 0
+    assert "Example: reroll lint deploy/" in done.stdout
+    assert "Exit codes" in done.stdout
