@@ -124,3 +124,55 @@ def test_help_has_examples_and_exit_codes() -> None:
     assert done.returncode == 0
     assert "Example: reroll lint deploy/" in done.stdout
     assert "Exit codes" in done.stdout
+
+
+LOOKED_UP = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  containers:
+    - name: main
+      env:
+        - {name: A, valueFrom: {configMapKeyRef: {name: there, key: level}}}
+        - {name: B, valueFrom: {configMapKeyRef: {name: there, key: levle}}}
+        - {name: C, valueFrom: {secretKeyRef: {name: there, key: level}}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: fixed}, immutable: true, data: {level: debug}}
+---
+{apiVersion: v1, kind: Secret, metadata: {name: same}, immutable: true, stringData: {level: info}}
+"""
+
+
+def test_lookup(tmp_path: Path) -> None:
+    """On the sandbox: what is not in the manifests and is in the cluster, or is there in other content."""
+    kubeconfig, manifests = tmp_path / "kubeconfig", tmp_path / "there.yaml"
+    manifests.write_text(
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: there, namespace: default}, data: {level: info}}\n---\n"
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: fixed, namespace: default}, immutable: true, "
+        "data: {level: info}}\n---\n"
+        "{apiVersion: v1, kind: Secret, metadata: {name: same, namespace: default}, immutable: true, "
+        "data: {level: aW5mbw==}}\n"
+    )
+    command = [sys.executable, "-m", "reroll", "sandbox", "--load", str(manifests), "-o", "json"]
+    with subprocess.Popen(
+        [*command, "--kubeconfig", str(kubeconfig)], stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline().startswith("{")
+            stays = tmp_path / "stays"
+            stays.write_bytes(kubeconfig.read_bytes())
+            look = ("--lookup", "--kubeconfig", str(kubeconfig), "-n", "default", "-o", "json")
+            done = reroll("-", *look, stdin=LOOKED_UP)
+            elsewhere = reroll("-", *look[:4], "shop", "-o", "json", stdin=LOOKED_UP)
+        finally:
+            server.terminate()
+    assert done.returncode == 1, done.stderr
+    found = [(one["rule"], one["line"]) for one in json.loads(done.stdout)["findings"]]
+    assert found == [("R103", 9), ("R101", 10), ("R301", 12)]
+    rules = [one["rule"] for one in json.loads(elsewhere.stdout)["findings"]]
+    assert rules == ["R101", "R101", "R101"]
+    gone = reroll("-", "--lookup", "--kubeconfig", str(stays), stdin=LOOKED_UP)
+    assert gone.returncode == 1, gone.stderr
+    assert "Traceback" not in gone.stderr
