@@ -21,14 +21,19 @@ from typing import Any, TypeAlias
 import msgspec
 import structlog
 
+from reroll.alerts.addresses import parse_targets
+from reroll.alerts.alerts import Alerts
+from reroll.alerts.webhook import Webhook
 from reroll.controller import class_statuses
+from reroll.controller.announce import Announcer
 from reroll.controller.class_statuses import Classes, ClassObject, ClassStatuses, Statuses, StatusObject
 from reroll.controller.digest_key import DigestKeySecret
 from reroll.controller.metrics import Metrics
+from reroll.controller.others import find_reloader
 from reroll.controller.queue import Queue
 from reroll.controller.reader import Reader
 from reroll.controller.reconcile import Reconciler
-from reroll.controller.report import Reporter
+from reroll.controller.report import Reporter, Words
 from reroll.controller.served import ServedKinds
 from reroll.controller.store import Configs, Namespaces, Store, Workloads
 from reroll.core.digests import DigestKey
@@ -61,6 +66,7 @@ FINISH_WITHIN = 5.0
 
 _NAMESPACE_POLL = 60.0
 _SERVED_POLL = 15.0
+_OTHERS_POLL = 60.0
 _KINDS_OF = {"configmaps": "configmap", "secrets": "secret"}
 
 _decode_namespace = msgspec.json.Decoder(NamespaceObject).decode
@@ -72,8 +78,8 @@ Start: TypeAlias = Callable[[Coroutine[Any, Any, None], str], None]
 class Controller:
     """The parts, put together. `run` works until `stop` is called.
 
-    `dialects` and `metrics` are others than those by the settings. Raises ValueError from the constructor for a label
-    selector that is not understood.
+    `dialects`, `metrics` and `words` are others than those by the settings; `at_work` is run once when work begins.
+    Raises ValueError from the constructor for a label selector or an address that is not understood.
     """
 
     def __init__(
@@ -83,9 +89,22 @@ class Controller:
         *,
         dialects: Dialects | None = None,
         metrics: Metrics | None = None,
+        words: Words | None = None,
+        at_work: Callable[[Client], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics or Metrics()
+        self._at_work = at_work
+        # Who runs in Reloader's place is not in its own way.
+        self._beside_reloader = settings.beside_reloader or dialects is not None
+        self.alerts: Alerts | None = None
+        if settings.alert_url:
+            self.alerts = Alerts(
+                parse_targets(settings.alert_url, settings.alert_sink),
+                style="reloader" if dialects is not None else "reroll",
+                info=settings.alert_info,
+                proxy=settings.alert_proxy,
+            )
         self.client = Client(
             cluster,
             max_in_flight=settings.max_in_flight,
@@ -119,7 +138,8 @@ class Controller:
             want=lambda config: self.reader.want(config),
             dialects=dialects or Dialects(reloader=DEFAULT_KEYS if settings.reloader_annotations else None),
             marks=STYLES[settings.marks],
-            arrived=lambda event, config: self.metrics.arrived(event, config.kind),
+            arrived=self._arrived,
+            read_all=bool(settings.webhook_url),
             selected=of_configs.matches if settings.config_selector else None,
             field_manager=settings.field_manager,
             in_scope=lambda namespace, labels: (
@@ -132,7 +152,12 @@ class Controller:
             self.store,
             self.queue,
             self.client,
-            Reporter(self.events, self.kinds),
+            Reporter(
+                self.events,
+                self.kinds,
+                words or Words(),
+                self.alerts.put if self.alerts is not None else lambda notice: None,
+            ),
             self.metrics,
             check_key=self._check_key if self.config_kinds != ("configmap",) else _same_key,
             writer=self.client,
@@ -148,6 +173,16 @@ class Controller:
             events_dropped=lambda: self.events.statistics().dropped,
             leading=lambda: self.working and (self.election is None or self.election.is_leader),
         )
+        self.announcer: Announcer | None = None
+        if settings.webhook_url:
+            told = {"update", *(["add"] if settings.on_create == "always" else [])}
+            told |= {"delete"} if settings.on_delete else set()
+            self.announcer = Announcer(
+                Webhook(settings.webhook_url, proxy=settings.alert_proxy),
+                self.store,
+                frozenset(told),
+                may_act=lambda: self.working and (self.election is None or self.election.is_leader),
+            )
         self.classes = ClassStatuses(self.store)
         self.served_classes = ServedKinds(
             self.client, dict(class_statuses.KINDS), self._follow_classes, asked_every=_SERVED_POLL
@@ -162,6 +197,7 @@ class Controller:
                 unique_identity(os.environ.get("POD_NAME", "")),
             )
         self.optional_reflectors: list[AnyReflector] = []
+        self._reloader = ""
         self.working = False
         """The actors run: everything was read once."""
         self._told: dict[tuple[str, str], str] = {}
@@ -181,8 +217,12 @@ class Controller:
         async with self.client, self.lease_client, serving as address, _background() as start:
             if await self._unless_stopped(self._read_everything(start)):
                 self.working = True
+                if self._at_work is not None:
+                    start(self._at_work(self.client), "once at work")
                 ready(f"{address[0]}:{address[1]}" if address else "")
                 await self._act_while_leading()
+            if self.alerts is not None:
+                await self.alerts.flush(5.0)
             await self.events.flush(5.0)
 
     # --- start ---------------------------------------------------------------------------------------
@@ -197,6 +237,13 @@ class Controller:
         )  # nearly all that is made now stays: looking for garbage is in vain
         await self._obtain_key()
         start(self.events.run(), "events")
+        if self.alerts is not None:
+            start(self.alerts.run(), "alerts")
+        if self.announcer is not None:
+            start(self.announcer.run(), "webhook")
+        if self.settings.reloader_annotations and not self._beside_reloader:
+            await self._look_for_reloader()
+            start(self._keep_looking_for_reloader(), "look for Reloader")
         for reflector in self.reflectors:
             start(reflector.run(), f"watch {reflector.resource.plural} {reflector.namespace}")
         for namespace in self.settings.namespaces:
@@ -368,15 +415,42 @@ class Controller:
         finally:
             stopping.cancel()
 
+    def _arrived(self, event: str, config: ConfigId) -> None:
+        """A watch told of a config object."""
+        self.metrics.arrived(event, config.kind)
+        if self.announcer is not None:
+            self.announcer.arrived(event, config)
+
+    async def _keep_looking_for_reloader(self) -> None:
+        while True:
+            await asyncio.sleep(_OTHERS_POLL)
+            await self._look_for_reloader()
+
+    async def _look_for_reloader(self) -> None:
+        """Where Reloader runs, its annotations are its own affair: both together would roll twice."""
+        found = await find_reloader(self.client, self.settings.namespaces or ("",))
+        if found is None or found == self._reloader:
+            return
+        self._reloader = found
+        if found:
+            log.warning(
+                "stakater/Reloader runs in this cluster: reroll leaves its annotations to it, and follows its own. "
+                "Stop Reloader to have reroll follow both; --beside-reloader does so at once",
+                deployment=found,
+            )
+        else:
+            log.info("stakater/Reloader runs no longer: its annotations are followed")
+        self.store.set_dialects(Dialects(reloader=None if found else DEFAULT_KEYS))
+
     async def _lead(self) -> None:
         for workload in list(self.store.workloads()):
             self._ask(workload, None)  # what was being asked when the lead was lost is asked again
         await self._act_until_stopped()
 
     async def _act_until_stopped(self) -> None:
+        count = 0 if self.announcer is not None else self.settings.actors
         actors = [
-            asyncio.create_task(self.reconciler.work(), name=f"actor {number}")
-            for number in range(self.settings.actors)
+            asyncio.create_task(self.reconciler.work(), name=f"actor {number}") for number in range(count)
         ]
         try:
             await self._stopping.wait()
@@ -388,7 +462,7 @@ class Controller:
             raise
         log.info("stopping: what is in flight is finished, nothing new is begun")
         self.queue.close()
-        _, late = await asyncio.wait(actors, timeout=STOP_WITHIN)
+        _, late = await asyncio.wait(actors, timeout=STOP_WITHIN) if actors else (None, ())
         for actor in late:
             actor.cancel()
         await asyncio.gather(*actors, return_exceptions=True)

@@ -67,6 +67,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Let workloads follow objects of other namespaces that carry `reroll.dev/share-with`."""
     reloader_annotations: bool = True
     """Understand the annotations of stakater/Reloader."""
+    beside_reloader: bool = False
+    """Act on them though Reloader runs in the cluster, which then does the same."""
+    alert_url: str = ""
+    """Where to tell people what was done: addresses of chats and services, with white space between."""
+    alert_sink: str = ""
+    """What http(s) addresses want: slack, teams, gchat, raw, ...; empty: what their host tells."""
+    alert_info: str = ""
+    """Put in front of each message."""
+    alert_proxy: str = ""
+    """HTTP proxy for alerts and the webhook."""
+    webhook_url: str = ""
+    """Call this address for each change of a config object, and roll nothing."""
     leader_election: bool = False
     """Several controllers stand for election, and one acts; the others know everything and wait."""
     lease_name: Annotated[str, Meta(min_length=1)] = "reroll-controller"

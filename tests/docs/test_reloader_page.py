@@ -1,4 +1,4 @@
-"""docs/reloader.md tells of every flag, annotation, variable, mark and metric of Reloader 1.4.21, each with its status."""
+"""docs/reloader.md tells of each flag, annotation, variable, mark and metric of Reloader 1.4.21, and its status."""
 
 from __future__ import annotations
 

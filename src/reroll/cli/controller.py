@@ -36,6 +36,12 @@ def controller(
     settle_max: str | None = None,
     cross_namespace: bool | None = None,
     reloader_annotations: bool | None = None,
+    beside_reloader: bool | None = None,
+    alert_url: str | None = None,
+    alert_sink: str | None = None,
+    alert_info: str | None = None,
+    alert_proxy: str | None = None,
+    webhook_url: str | None = None,
     leader_election: bool | None = None,
     lease_name: str | None = None,
     lease_namespace: str | None = None,
@@ -106,6 +112,19 @@ def controller(
         Name of the Lease by which they do. Default `reroll-controller`.
     lease_namespace
         Its namespace. Default: the controller's own (or the context's).
+    beside_reloader
+        Act on Reloader's annotations though Reloader runs in the cluster, which then does the same.
+    alert_url
+        Where to tell people what was done: addresses of chats and services, with white space between. Better set as
+        REROLL_ALERT_URL, for such addresses are often secret.
+    alert_sink
+        What http(s) addresses want: slack, teams, gchat or raw. Default: what their host tells.
+    alert_info
+        Put in front of each message.
+    alert_proxy
+        HTTP proxy for alerts and the webhook.
+    webhook_url
+        Call this address for each change of a config object, and roll nothing.
     actors
         Workloads acted on at once. Default 8.
     max_in_flight
@@ -155,6 +174,12 @@ def controller(
         "settle_max": settle_max,
         "cross_namespace": cross_namespace,
         "reloader_annotations": reloader_annotations,
+        "beside_reloader": beside_reloader,
+        "alert_url": alert_url,
+        "alert_sink": alert_sink,
+        "alert_info": alert_info,
+        "alert_proxy": alert_proxy,
+        "webhook_url": webhook_url,
         "leader_election": leader_election,
         "lease_name": lease_name,
         "lease_namespace": lease_namespace,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from cyclopts import App, Parameter
+
+if TYPE_CHECKING:
+    from reroll.kube.client import Client
 
 HELP = """Usage: reroll reloader [FLAGS]
 
@@ -30,7 +33,9 @@ def reloader(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -
     from reroll.cli.controller import run
     from reroll.cli.failure import Failure
     from reroll.cli.reloader_flags import FLAGS, OWN, FlagError, read
+    from reroll.controller.meta_info import publish
     from reroll.controller.reloader_metrics import ReloaderMetrics
+    from reroll.controller.report import RELOADER_WORDS
     from reroll.dialects import Dialects
     from reroll.kube.config import load_config
     from reroll.logs import set_up
@@ -56,7 +61,22 @@ def reloader(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -
         log.warning("this environment variable sets nothing", variable=variable, meant=meant or None)
     cluster = load_config(kubeconfig=settings.kubeconfig or None, context=settings.context or None)
     metrics = ReloaderMetrics(urlsplit(cluster.server).netloc, by_namespace=asked.by_namespace)
-    run(lambda: Controller(cluster, settings, dialects=Dialects(reloader=asked.keys), metrics=metrics))
+    home = os.environ.get("RELOADER_NAMESPACE")
+
+    async def tell_others(client: Client) -> None:
+        if home:
+            await publish(client, home, os.environ.get("RELOADER_DEPLOYMENT_NAME", ""), asked.options)
+
+    run(
+        lambda: Controller(
+            cluster,
+            settings,
+            dialects=Dialects(reloader=asked.keys),
+            metrics=metrics,
+            words=RELOADER_WORDS,
+            at_work=tell_others,
+        )
+    )
     return 0
 
 

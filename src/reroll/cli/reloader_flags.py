@@ -136,6 +136,8 @@ class CommandLine(Struct, frozen=True):
     settings: dict[str, Any]
     """By the names of `reroll.settings.Settings`."""
     keys: Keys
+    options: dict[str, Any]
+    """The flags that were given."""
     by_namespace: bool = False
     """Its metrics count by namespace too."""
     notes: tuple[str, ...] = ()
@@ -211,6 +213,20 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> CommandLine:
     for name in ("kubeconfig", "context", "actors", "custom-kinds", "key-namespace", "key-secret"):
         if name in given:
             settings[name.replace("-", "_")] = given[name]
+    if environ.get("ALERT_ON_RELOAD") == "true":
+        settings |= {
+            "alert_url": environ.get("ALERT_WEBHOOK_URL", ""),
+            "alert_sink": environ.get("ALERT_SINK") or "raw",
+            "alert_info": environ.get("ALERT_ADDITIONAL_INFO", ""),
+        }
+        if not settings["alert_url"]:
+            notes.append("ALERT_ON_RELOAD is true, and ALERT_WEBHOOK_URL is not set: no alert is sent")
+    settings |= {
+        "alert_proxy": environ.get("ALERT_WEBHOOK_PROXY", ""),
+        "webhook_url": given.get("webhook-url", ""),
+    }
+    if settings["webhook_url"]:
+        notes.append("--webhook-url: changes are told to it, and nothing is reloaded")
     if "key_namespace" not in settings and environ.get("RELOADER_NAMESPACE"):
         settings["key_namespace"] = environ["RELOADER_NAMESPACE"]
     settings.update(_scope(given, environ, notes))
@@ -221,7 +237,14 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> CommandLine:
     if given.get("enable-pprof"):
         notes.append("--enable-pprof: pprof is for Go programs; nothing is served for it")
     keys = Keys(**{to: given[flag] for flag, to in _RENAMED.items() if given.get(flag)})
-    return CommandLine(settings, keys, environ.get("METRICS_COUNT_BY_NAMESPACE") == "enabled", tuple(notes))
+    return CommandLine(
+        settings, keys, _public(given), environ.get("METRICS_COUNT_BY_NAMESPACE") == "enabled", tuple(notes)
+    )
+
+
+def _public(given: Given) -> dict[str, Any]:
+    """The flags as others may read them: the webhook's address can hold a secret."""
+    return {name: "(set)" if name == "webhook-url" and value else value for name, value in given.items()}
 
 
 def _scope(given: Given, environ: Mapping[str, str], notes: list[str]) -> dict[str, Any]:

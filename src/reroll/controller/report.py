@@ -5,11 +5,13 @@ No value of a Secret can get here: decisions hold names, keys and digests only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
 
+from reroll.alerts.notice import Notice, Outcome
 from reroll.controller.store import Entry
 from reroll.core.compare import ConfigChange
 from reroll.core.decide import Decision, Kind
@@ -40,15 +42,20 @@ _WORDS = Words()
 class Reporter:
     """Says what was decided and done. Never blocks: Events are sent in the background.
 
-    `kinds`: those that are followed, by `WorkloadKind.id`.
+    `kinds`: those that are followed, by `WorkloadKind.id`. `notify` is given what people outside are told.
     """
 
     def __init__(
-        self, events: EventRecorder, kinds: Mapping[str, WorkloadKind] = KINDS, words: Words = _WORDS
+        self,
+        events: EventRecorder,
+        kinds: Mapping[str, WorkloadKind] = KINDS,
+        words: Words = _WORDS,
+        notify: Callable[[Notice], None] = lambda notice: None,
     ) -> None:
         self._events = events
         self._kinds = kinds
         self._words = words
+        self._notify = notify
         self._held: dict[WorkloadId, str] = {}
         self._waits: dict[WorkloadId, str] = {}
         self._warned: dict[WorkloadId, tuple[str, ...]] = {}
@@ -70,6 +77,8 @@ class Reporter:
             if warning:
                 reason = {Kind.REFUSE: "Refused", Kind.WAIT: "NotRolled"}.get(decision.kind, "Recorded")
                 self._warn(entry, reason, "Decide", "; ".join(warning))
+                if decision.kind is Kind.REFUSE:
+                    self._tell(workload, "refused", decision.reason)
         log.debug("decided", workload=str(workload), decision=decision.kind.value, reason=decision.reason)
 
     def done(self, entry: Entry, decision: Decision) -> None:
@@ -88,6 +97,7 @@ class Reporter:
         home = workload.namespace
         note = "; ".join([describe(decision.changes, home), *decision.notes])
         log.info("rolled", workload=str(workload), reason=note)
+        self._tell(workload, "reloaded", decision.reason, decision.changes)
         self._events.record(
             reference(entry, self._kinds),
             type="Normal",
@@ -143,6 +153,7 @@ class Reporter:
         )
         if entry is not None and workload not in self._failing:
             self._failing.add(workload)
+            self._tell(workload, "failed", error.message)
             self._warn(
                 entry,
                 self._words.failed,
@@ -170,6 +181,12 @@ class Reporter:
         self._failing.discard(workload)
         self._held.pop(workload, None)
         self._waits.pop(workload, None)
+
+    def _tell(
+        self, workload: WorkloadId, outcome: Outcome, reason: str, changes: Sequence[ConfigChange] = ()
+    ) -> None:
+        configs = tuple(change.config for change in changes)
+        self._notify(Notice(workload, outcome, configs, reason, time.time()))
 
     def _warn(self, entry: Entry, reason: str, action: str, note: str) -> None:
         log.warning(reason, workload=str(entry.record.id), detail=note)

@@ -194,6 +194,14 @@ class Store:
         """How many workloads carry an annotation that is not understood."""
         return sum(1 for entry in self._workloads.values() if entry.policy.problems)
 
+    def set_dialects(self, dialects: Dialects) -> None:
+        """Other annotations are understood from now on."""
+        self._dialects = dialects
+        self.flags = dialects.config_flags
+        for workload in list(self._workloads):
+            self._derive(self._workloads[workload].record)
+            self.ask(workload, None)
+
     # --- what is being written -----------------------------------------------------------------------
 
     def writing(self, workload: WorkloadId, mark: str | None, applied: Applied | None = None) -> None:

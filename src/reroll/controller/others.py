@@ -1,0 +1,73 @@
+"""Is somebody else in the cluster who would act on the same annotations?"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from reroll.core.observe import ObjectMeta
+from reroll.kube.errors import ApiError
+from reroll.kube.resources import Resource
+
+_DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
+_SELECTORS: Final = ("app.kubernetes.io/name=reloader", "app in (reloader,reloader-reloader)")
+"""The labels of Reloader's chart, and of its plain manifests."""
+_IMAGE: Final = "stakater/reloader"
+
+
+class _Container(Struct, gc=False):
+    image: str = ""
+
+
+class _Pod(Struct, gc=False):
+    containers: list[_Container] | None = None
+
+
+class _Template(Struct, gc=False):
+    spec: _Pod = msgspec.field(default_factory=_Pod)
+
+
+class _Spec(Struct, gc=False):
+    replicas: int | None = None
+    template: _Template = msgspec.field(default_factory=_Template)
+
+
+class _Deployment(Struct, gc=False):
+    metadata: ObjectMeta
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+
+
+class _Deployments(Struct, gc=False):
+    items: list[_Deployment] | None = None
+
+
+_decode = msgspec.json.Decoder(_Deployments).decode
+
+
+class Lister(Protocol):
+    """What is asked of the server."""
+
+    async def list_page(self, path: str, *, accept: str | None = None) -> bytes: ...
+
+
+async def find_reloader(client: Lister, namespaces: tuple[str, ...] = ("",)) -> str | None:
+    """Which Deployment runs stakater/Reloader, as ``NAMESPACE/NAME``; "" for none, None if it can't be told.
+
+    One that is scaled to nothing does not run.
+    """
+    told = False
+    for namespace in namespaces:
+        for selector in _SELECTORS:
+            path = _DEPLOYMENTS.path(namespace or None, labelSelector=selector, limit=50)
+            try:
+                found = _decode(await client.list_page(path)).items or ()
+            except ApiError:
+                continue
+            told = True
+            for deployment in found:
+                images = [c.image for c in deployment.spec.template.spec.containers or ()]
+                if deployment.spec.replicas != 0 and any(_IMAGE in image.lower() for image in images):
+                    return f"{deployment.metadata.namespace}/{deployment.metadata.name}"
+    return "" if told else None
