@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench.contestants import ROOT, Contestant, peer, reroll
+from bench.contestants import DIALECTS, ROOT, Contestant, peer, reroll
 from bench.own import OWN
 from bench.result import Result, pooled
 from bench.scenarios import IN_FLIGHT, QUICK, SCENARIOS, Scenario, Size
@@ -42,6 +42,12 @@ def main() -> int:
     parser.add_argument(
         "--only", action="append", choices=ALL, metavar="NAME", help="only this scenario; see --list"
     )
+    parser.add_argument(
+        "--dialect",
+        choices=DIALECTS,
+        default="reroll",
+        help="run reroll as itself, or as `reroll reloader` with one of Reloader's strategies",
+    )
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     parser.add_argument("--quick", action="store_true", help="small sizes, to try the bench itself")
     parser.add_argument("--kubeconfig", type=Path, help="use this cluster, not a fresh one of our own")
@@ -53,7 +59,7 @@ def main() -> int:
             print(f"{name:8} {scenario.about}")
         return 0
     try:
-        contestants = [*(peer(text) for text in options.peer), reroll()]
+        contestants = [*(peer(text) for text in options.peer), reroll(options.dialect)]
     except ValueError as error:
         parser.error(str(error))
     return asyncio.run(measure(options, contestants))

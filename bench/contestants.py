@@ -32,9 +32,17 @@ class Contestant:
         return [*self.command, *(("--settle", settle) if self.settles and settle else ())]
 
 
-def reroll() -> Contestant:
+DIALECTS = ("reroll", "env-vars", "annotations")
+"""How the one of this checkout is run: as itself, or in Reloader's place with one of its strategies."""
+
+
+def reroll(dialect: str = "reroll") -> Contestant:
     """The one of this checkout."""
     binary = str(ROOT / ".venv" / "bin" / "reroll")
+    if dialect != "reroll":
+        strategy = f"--reload-strategy={dialect}"
+        arguments = ("reloader", "--listen=127.0.0.1:0", "--log-level=warning", strategy)
+        return Contestant("reroll", (binary, *arguments), settles=True, catches_up=True)
     command = (binary, "controller", "--listen", "127.0.0.1:0", "--log-level", "warning")
     return Contestant("reroll", command, settles=True, catches_up=True)
 
