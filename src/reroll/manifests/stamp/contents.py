@@ -24,7 +24,9 @@ from reroll.manifests.problem import ManifestError
 from reroll.manifests.stream import Document, Placed
 
 _KINDS: Final[dict[str, ConfigKind]] = {"ConfigMap": "configmap", "Secret": "secret"}
-_ENCODED: Final = ("binaryData", "data")
+_PREVIOUS: Final = "internal.config.kubernetes.io/previousNames"
+"""kustomize tells its functions so what an object was called before prefixes and suffixes: references still have that
+name then, and are rewritten only after the functions."""
 
 
 class _Found(NamedTuple):
@@ -43,6 +45,7 @@ class Contents:
         self._key = key
         self._namespace = namespace
         self._found: dict[ConfigKind, dict[str, dict[str, _Found]]] = {"configmap": {}, "secret": {}}
+        self._previous: dict[ConfigId, set[str]] = {}
         self._twice: dict[ConfigId, tuple[str, str]] = {}
         self._digests: dict[tuple[ConfigId, str], bytes] = {}
         self.asked: set[ConfigId] = set()
@@ -60,10 +63,16 @@ class Contents:
             return False  # generateName: nothing can refer to it
         own = metadata.get("namespace")
         line, _ = document.where(placed.path) if placed.path else (document.line, 0)
+        config = ConfigId(kind, own if isinstance(own, str) and own else self._namespace, name)
+        annotations = metadata.get("annotations")
+        before = annotations.get(_PREVIOUS) if isinstance(annotations, dict) else None
+        if isinstance(before, str):
+            for previous in before.split(","):
+                self._previous.setdefault(config._replace(name=previous), set()).add(name)
         self.add(
-            ConfigId(kind, own if isinstance(own, str) and own else self._namespace, name),
+            config,
             _values(document, placed, kind, f"{kind}/{name}"),
-            metadata.get("annotations"),
+            annotations,
             f"{document.origin}:{line}",
         )
         return True
@@ -132,6 +141,10 @@ class Contents:
     def _find(self, config: ConfigId) -> tuple[ConfigId, _Found | None]:
         kind = self._found.get(config.kind, {})
         for namespace in (config.namespace, ""):
+            if config.name not in kind.get(namespace, {}):
+                renamed = self._previous.get(config._replace(namespace=namespace), ())
+                if len(renamed) == 1:
+                    config = config._replace(name=next(iter(renamed)))
             if (found := kind.get(namespace, {}).get(config.name)) is not None:
                 return config._replace(namespace=namespace), found
         if not config.namespace:
