@@ -45,7 +45,7 @@ def library_target(scheme: str, url: str) -> Target:
         apprise = importlib.import_module("apprise")
     except ImportError:
         raise TargetError(
-            f"alerts by {scheme}:// need the package apprise: install reroll[alerts]. "
+            f"alerts by {scheme}:// need the package apprise: install it beside reroll. "
             "Or send them by apprise://HOST/KEY to an Apprise API server, which knows the same services"
         ) from None
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it logs what it sends, and where
