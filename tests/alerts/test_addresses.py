@@ -276,7 +276,7 @@ def test_every_scheme_is_tested_here() -> None:
         ("json://host/S3CRET?+H=a%0d%0ab", "write json://"),
         ("json://host/S3CRET?verify=no", "verify=no is not supported"),
         ("msteams://S3CRET/x", "Microsoft has retired"),
-        ("zulip://S3CRET", "install reroll[alerts]"),
+        ("zulip://S3CRET", "install it beside reroll"),
     ],
 )
 def test_what_is_wrong_is_told_without_the_address(
