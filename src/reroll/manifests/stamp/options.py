@@ -16,7 +16,7 @@ Missing: TypeAlias = Literal["ignore", "warn", "fail"]
 DEFAULT_ANNOTATION: Final = "checksum/config"
 """What charts write by hand, so that it is replaced in its place."""
 COUNTER_ANNOTATION: Final = "configmap-version"
-RECORD: Final = "checksum/counted"
+RECORD: Final = "reroll-stamp/digest"
 """On the workload's own metadata, where a counter is kept: the digest that the number stands for. It is not on the
 pod template, so it rolls nothing."""
 
