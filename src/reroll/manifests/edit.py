@@ -53,7 +53,6 @@ class _Span(NamedTuple):
 _SAFE = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+-]*(?:[:=][A-Za-z0-9_./@+-]+)*\Z")
 """Text that needs no quotes anywhere, if it means nothing else (`yaml_text.tag_of`)."""
 _ALIAS = re.compile(r"[ \t]*:(?:[ \t\r\n]|#[^\n]*\n)*(\*[^\s,\[\]{}]+)")
-_ITEM_ALIAS = re.compile(r"\*[^\s,\[\]{}]+")
 _BREAKS: Final = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029, 0xFEFF)}
 """What JSON leaves as it is, and YAML takes for a line end or does not allow."""
 
