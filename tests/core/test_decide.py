@@ -1210,7 +1210,9 @@ class TestWhatIsFollowed:
         decision = world.act()
         assert decision.kind is Kind.RECORD
         assert decision.reason == "it no longer consumes configmap/app"
-        assert decision.notes == ("configmap/app is not followed: it carries an ignore annotation or is not selected",)
+        assert decision.notes == (
+            "configmap/app is not followed: it carries an ignore annotation or is not selected",
+        )
         world.put("app", "PORT=2", ignored=False)
         assert world.act().kind is Kind.RECORD
         world.put("app", "PORT=3")
