@@ -137,6 +137,27 @@ class TestMeaning:
         (note,) = asked("--reload-on-create=True").notes
         assert 'only exactly "true"' in note
 
+    def test_several_replicas_share_reloaders_own_lease(self) -> None:
+        found = asked("--enable-ha", POD_NAME="reloader-1", POD_NAMESPACE="tools").settings
+        assert (found["leader_election"], found["lease_name"], found["lease_namespace"]) == (
+            True,
+            "stakater-reloader-lock",
+            "tools",
+        )
+        with pytest.raises(FlagError, match="POD_NAMESPACE not set"):
+            asked("--enable-ha", POD_NAME="reloader-1")
+
+    def test_alerts_by_the_environment(self) -> None:
+        given = {"ALERT_ON_RELOAD": "true", "ALERT_WEBHOOK_URL": "https://a.example/x", "ALERT_SINK": "teams"}
+        found = asked(**given).settings
+        assert (found["alert_url"], found["alert_sink"]) == ("https://a.example/x", "teams")
+        assert "alert_url" not in asked(**{**given, "ALERT_ON_RELOAD": "yes"}).settings
+        assert "no alert is sent" in asked(ALERT_ON_RELOAD="true").notes[0]
+
+    def test_others_are_not_told_the_address_of_the_webhook(self) -> None:
+        found = asked("--webhook-url=https://a.example/secret", "--namespaces=a")
+        assert found.options == {"webhook-url": "(set)", "namespaces": ["a"]}
+
     def test_metrics_by_namespace(self) -> None:
         assert asked(METRICS_COUNT_BY_NAMESPACE="enabled").by_namespace
         assert not asked(METRICS_COUNT_BY_NAMESPACE="true").by_namespace

@@ -46,7 +46,8 @@ class Announcer:
     def arrived(self, event: str, config: ConfigId) -> None:
         """A config object was created (add), changed (update) or deleted (delete)."""
         if event in self._events and self._may_act():
-            self._waiting.setdefault(config, (event, self._now()))
+            _, since = self._waiting.get(config, ("", self._now()))
+            self._waiting[config] = (event, since)  # the last event tells what there is now
             self.idle.clear()
             self._more.set()
 
