@@ -9,17 +9,15 @@ own and a Secret of their own, and one ConfigMap that a tenth of them share. The
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from bench.command import Ran, reroll
 from bench.result import Result
 from bench.table import goal
 from reroll.core.applied import APPLIED, encode
@@ -56,10 +54,10 @@ def measure(workloads: int) -> list[Result]:
             with path.open("wb") as file:
                 file.writelines(lines(workloads, adopted=adopted))
             size = path.stat().st_size / 1e6
-            seconds, megabytes, rolled, busy = _run(path)
-        note = f"{rolled} rolled, of a file of {size:.0f} MB, {busy:.1f} s of CPU"
-        rows.append(Result(f"{name}: seconds", "s", seconds, note))
-        rows.append(Result(f"{name}: memory", "MB", megabytes, note))
+            ran, rolled = _run(path)
+        note = f"{rolled} rolled, of a file of {size:.0f} MB, {ran.cpu:.1f} s of CPU"
+        rows.append(Result(f"{name}: seconds", "s", ran.seconds, note))
+        rows.append(Result(f"{name}: memory", "MB", ran.megabytes, note))
     return rows
 
 
@@ -151,22 +149,12 @@ def _recorded(keys: tuple[str, ...], joined: bytes) -> dict[str, str]:
     return {"*": "", **found}
 
 
-def _run(path: Path) -> tuple[float, float, int, float]:
-    """(seconds, megabytes at most, workloads rolled, seconds of CPU) of the command."""
+def _run(path: Path) -> tuple[Ran, int]:
+    """(what it cost, workloads rolled) of the command."""
     options = [f"--set=configmap/team-{n}/shared:level=debug" for n in range(100)]
-    with tempfile.TemporaryFile() as out:
-        command = [sys.executable, "-m", "reroll", "simulate", str(path), "-o", "json"]
-        there = sum(1 for line in path.open("rb") if b'"name":"shared"' in line[:200])
-        began = time.perf_counter()
-        process = subprocess.Popen([*command, *options[:there]], stdout=out)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise RuntimeError(f"simulate ended with {process.returncode}")
-        out.seek(0)
-        found = msgspec.json.decode(out.read())
-    return seconds, usage.ru_maxrss * 1024 / 1e6, len(found["rolls"]), usage.ru_utime + usage.ru_stime
+    there = sum(1 for line in path.open("rb") if b'"name":"shared"' in line[:200])
+    ran = reroll("simulate", str(path), "-o", "json", *options[:there])
+    return ran, len(msgspec.json.decode(ran.output)["rolls"])
 
 
 if __name__ == "__main__":

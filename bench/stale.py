@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from bench.command import Ran, reroll
 from bench.result import Result
 from bench.stage import DEPLOYMENTS, Stage, stage
 from reroll.kube.resources import CONFIG_MAPS
@@ -57,17 +55,17 @@ async def measure(workloads: int, kubeconfig: Path | None = None) -> list[Result
         expected = await _change(found, workloads)
         await asyncio.sleep(3)  # what the server still does with the changes is not the command's
         runs = [await asyncio.to_thread(_run, where) for _ in range(_ROUNDS)]
-    for told, *_ in runs:
+    for told, _ in runs:
         if told != (workloads, pods, expected):
             raise RuntimeError(f"told (workloads, pods, stale): {told}, not {(workloads, pods, expected)}")
-    seconds = [each[1] for each in runs]
+    seconds = [ran.seconds for _, ran in runs]
     note = (
         f"{expected} of {workloads} workloads stale, {pods} pods; {', '.join(f'{s:.2f}' for s in seconds)} s, "
-        f"of which {statistics.median(each[3] for each in runs):.2f} s CPU of its own"
+        f"of which {statistics.median(ran.cpu for _, ran in runs):.2f} s CPU of its own"
     )
     return [
         Result("stale: seconds", "s", statistics.median(seconds), note),
-        Result("stale: memory", "MB", max(each[2] for each in runs), note),
+        Result("stale: memory", "MB", max(ran.megabytes for _, ran in runs), note),
     ]
 
 
@@ -149,32 +147,12 @@ async def _change(found: Stage, workloads: int) -> int:
     return len(changed)
 
 
-def _run(kubeconfig: Path) -> tuple[tuple[int, int, int], float, float, float]:
-    """((workloads, pods, stale), seconds, megabytes at most, seconds of CPU) of the command."""
-    with tempfile.TemporaryFile() as out:
-        command = [
-            sys.executable,
-            "-m",
-            "reroll",
-            "stale",
-            "-A",
-            "-o",
-            "json",
-            "--kubeconfig",
-            str(kubeconfig),
-        ]
-        began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise RuntimeError(f"stale ended with {process.returncode}")
-        out.seek(0)
-        found = msgspec.json.decode(out.read())
+def _run(kubeconfig: Path) -> tuple[tuple[int, int, int], Ran]:
+    """((workloads, pods, stale), what it cost) of the command."""
+    ran = reroll("stale", "-A", "-o", "json", "--kubeconfig", str(kubeconfig))
+    found = msgspec.json.decode(ran.output)
     stale = sum(1 for each in found["workloads"] if each["findings"])
-    told = (len(found["workloads"]), found["pods"], stale)
-    return told, seconds, usage.ru_maxrss * 1024 / 1e6, usage.ru_utime + usage.ru_stime
+    return (len(found["workloads"]), found["pods"], stale), ran
 
 
 if __name__ == "__main__":

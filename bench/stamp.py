@@ -9,14 +9,12 @@ Services. Both are processes of their own, so that start and imports count.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+from bench.command import Ran, reroll, run
 from bench.result import Result
 
 _ROUNDS = 3
@@ -125,33 +123,25 @@ def measure(documents: int) -> list[Result]:
         file = Path(folder) / "rendered.yaml"
         file.write_text(text)
         bare: list[float] = []
-        mine: list[tuple[float, float]] = []
+        mine: list[Ran] = []
         for _ in range(_ROUNDS):
-            bare.append(_run([sys.executable, "-c", _BARE, str(file)])[0])
-            mine.append(_run([sys.executable, "-m", "reroll", "stamp", str(file)], stamped=documents // 4))
-    seconds, against = statistics.median(each[0] for each in mine), statistics.median(bare)
+            bare.append(run([sys.executable, "-c", _BARE, str(file)]).seconds)
+            mine.append(_stamp(file))
+    seconds, against = statistics.median(ran.seconds for ran in mine), statistics.median(bare)
     note = f"{documents} documents, {len(text) / 1e6:.0f} MB; bare {against:.2f} s"
     return [
         Result("stamp: times a bare parse and dump", "", seconds / against, note),
-        Result("stamp: seconds", "s", seconds, ", ".join(f"{each[0]:.2f}" for each in mine)),
-        Result("stamp: memory", "MB", max(each[1] for each in mine)),
+        Result("stamp: seconds", "s", seconds, ", ".join(f"{ran.seconds:.2f}" for ran in mine)),
+        Result("stamp: memory", "MB", max(ran.megabytes for ran in mine)),
     ]
 
 
-def _run(command: list[str], stamped: int = 0) -> tuple[float, float]:
-    """(seconds, megabytes at most) of a process whose output has to be whole."""
-    with tempfile.TemporaryFile() as out:
-        began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise RuntimeError(f"{command[1:3]} ended with {process.returncode}")
-        out.seek(0)
-        if stamped and out.read().count(b"checksum/config: 0000") != 0:
-            raise RuntimeError("not all Deployments were stamped")
-    return seconds, usage.ru_maxrss * 1024 / 1e6
+def _stamp(file: Path) -> Ran:
+    """`reroll stamp`, whose output has to be whole."""
+    ran = reroll("stamp", str(file))
+    if ran.output.count(b"checksum/config: 0000") != 0:
+        raise RuntimeError("not all Deployments were stamped")
+    return ran
 
 
 if __name__ == "__main__":
