@@ -259,6 +259,25 @@ def test_a_new_entry_changes_no_other_line(
     assert len(concerned) <= 1 or "{" in "".join(concerned)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "after"),
+    [
+        (("a",), "", 'a: ""\nb: ""\n'),
+        (("a",), {"m": 1}, 'a:\n  m: 1\nb: ""\n'),
+        (("a", 1), None, 'a:\n- ""\n- null\nb: ""\n'),
+    ],
+)
+def test_what_ends_with_a_block_scalar_is_replaced_to_the_end_of_its_line(
+    path: tuple[str | int, ...], value: Any, after: str
+) -> None:
+    assert set_value('a:\n- ""\n- c: |\n    x\n    y\nb: ""\n', path, value) == after
+
+
+def test_an_entry_comes_and_the_only_other_goes() -> None:
+    renamed: list[Set | Remove] = [Set(("a", "m"), "v"), Remove(("a", "x"))]
+    assert apply_edits(one("a:\n  x: 2 # keep\n"), renamed) == "a:\n  m: v\n"
+
+
 @QUIET
 @given(written(), st.data(), SCALARS)
 def test_a_value_is_replaced(made: tuple[dict[str, Any], str], data: st.DataObject, new: Any) -> None:

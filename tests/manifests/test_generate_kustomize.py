@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from reroll.manifests.go_yaml import dump, meaning
@@ -132,6 +132,7 @@ values = st.recursive(
 
 
 @given(st.dictionaries(keys, values, max_size=8))
+@example({"A": [{"<<": 1}, {"b": {"<<": [2], "c": 3}}], "<<": {"z": 1}})
 @QUICK
 def test_any_object_is_written_as_go_writes_it(spec: dict[str, Any]) -> None:
     value = {"apiVersion": "v1", "kind": "Foo", "metadata": {"name": "x"}, "spec": spec}

@@ -16,8 +16,8 @@ from reroll.core.applied import total
 from reroll.core.compare import current
 from reroll.core.digests import DigestKey
 from reroll.core.records import ConfigId, ConfigRecord, Consumed
-from reroll.manifests.edit import scalar
 from reroll.manifests.problem import ManifestError
+from reroll.manifests.scalar import scalar
 from reroll.manifests.stamp.options import RECORD, Extra, Options, templates_of
 from reroll.manifests.stamp.run import Stamper, by_file, sources, stamped, to_stream
 from reroll.manifests.stream import read_documents

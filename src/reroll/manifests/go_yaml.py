@@ -73,8 +73,17 @@ _LETTERS_ONLY = re.compile(r"[A-Za-z]+\Z")
 def dump(value: Mapping[str, Any]) -> str:
     """The text of one document. `value` is as decoded from JSON. Raises ValueError for an infinite number."""
     out: list[str] = []
-    _mapping(out, value, 0, "")
+    _mapping(out, _without_merges(value), 0, "")
     return "".join(out)
+
+
+def _without_merges(value: Any) -> Any:
+    """Without entries named ``<<``, which Go's YAML takes for merges though they be quoted, and drops."""
+    if isinstance(value, dict):
+        return {key: _without_merges(held) for key, held in value.items() if key != "<<"}
+    if isinstance(value, list):
+        return [_without_merges(held) for held in value]
+    return value
 
 
 def _mapping(out: list[str], value: Mapping[str, Any], indent: int, before: str) -> None:
