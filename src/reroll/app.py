@@ -2,9 +2,9 @@
 
     watch ─► store ─► index ─► queue ─► decide ─► act ─► report
 
-The reflectors (`kube.reflector`) tell the store (`controller.store`) what changed; what they only name and
-somebody follows is read (`controller.reader`); the store asks about the workloads concerned by putting them
-in the queue (`controller.queue`); actors (`controller.reconcile`) take them out, decide (`core.decide`), patch
+The watches (`controller.watches`, by `kube.reflector`) tell the store (`controller.store`) what changed; what they
+only name and somebody follows is read (`controller.reader`); the store asks about the workloads concerned by putting
+them in the queue (`controller.queue`); actors (`controller.reconcile`) take them out, decide (`core.decide`), patch
 (`modes`), and report (`controller.report`).
 """
 
@@ -14,19 +14,16 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
-import msgspec
 import structlog
 
 from reroll.alerts.addresses import parse_targets
 from reroll.alerts.alerts import Alerts
 from reroll.alerts.webhook import Webhook
-from reroll.controller import class_statuses
 from reroll.controller.announce import Announcer
-from reroll.controller.class_statuses import Classes, ClassObject, ClassStatuses, Statuses, StatusObject
 from reroll.controller.digest_key import DigestKeySecret
 from reroll.controller.metrics import Metrics
 from reroll.controller.others import find_reloader
@@ -34,14 +31,13 @@ from reroll.controller.queue import Queue
 from reroll.controller.reader import Reader
 from reroll.controller.reconcile import Reconciler
 from reroll.controller.report import Reporter, Words
-from reroll.controller.served import ServedKinds
-from reroll.controller.store import Configs, Namespaces, Store, Workloads
+from reroll.controller.store import Store
+from reroll.controller.watches import Start, Watches
 from reroll.core.digests import DigestKey
-from reroll.core.kinds import WorkloadKind, followed_kinds
+from reroll.core.kinds import followed_kinds
 from reroll.core.labels import LabelSelector
-from reroll.core.observe import ConfigMapObject, NamespaceObject, SecretObject, object_type
 from reroll.core.policy import PolicyDefaults
-from reroll.core.records import ConfigId, ConfigKind, WorkloadId
+from reroll.core.records import ConfigId, WorkloadId
 from reroll.dialects import Dialects
 from reroll.dialects.marks import STYLES
 from reroll.dialects.reloader import DEFAULT_KEYS
@@ -51,8 +47,6 @@ from reroll.kube.config import ClusterConfig
 from reroll.kube.errors import ApiError
 from reroll.kube.events import EventRecorder
 from reroll.kube.lease import LeaderElection, unique_identity
-from reroll.kube.reflector import Reflector, Statistics
-from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
 from reroll.settings import Settings, config_kinds
 from reroll.web.server import Check, serve
 
@@ -64,15 +58,7 @@ STOP_WITHIN = 20.0
 FINISH_WITHIN = 5.0
 """Seconds after that for what must not be left half done: a Job that was deleted to be created again."""
 
-_NAMESPACE_POLL = 60.0
-_SERVED_POLL = 15.0
 _OTHERS_POLL = 60.0
-_KINDS_OF = {"configmaps": "configmap", "secrets": "secret"}
-
-_decode_namespace = msgspec.json.Decoder(NamespaceObject).decode
-
-AnyReflector: TypeAlias = Reflector[Any]
-Start: TypeAlias = Callable[[Coroutine[Any, Any, None], str], None]
 
 
 class Controller:
@@ -95,8 +81,11 @@ class Controller:
         self.settings = settings
         self.metrics = metrics or Metrics()
         self._at_work = at_work
-        # Who runs in Reloader's place is not in its own way.
-        self._beside_reloader = settings.beside_reloader or dialects is not None
+        self._beside_reloader = (
+            settings.beside_reloader
+            or not settings.reloader_annotations
+            or dialects is not None  # who runs in Reloader's place is not in its own way
+        )
         self.alerts: Alerts | None = None
         if settings.alert_url:
             self.alerts = Alerts(
@@ -159,19 +148,18 @@ class Controller:
                 self.alerts.put if self.alerts is not None else lambda notice: None,
             ),
             self.metrics,
-            check_key=self._check_key if self.config_kinds != ("configmap",) else _same_key,
+            check_key=self._check_key,
             writer=self.client,
-            may_act=lambda: self.election is None or self.election.is_leader,
+            may_act=lambda: self.leading,
         )
-        self.reflectors = list(self._make_reflectors())
-        self.served = ServedKinds(self.client, self.kinds, self._follow, asked_every=_SERVED_POLL)
+        self.watches = Watches(self.client, self.store, settings, self.kinds, self.config_kinds)
         self.metrics.watch(
             queue=self.queue.statistics,
-            collections=self.collections,
+            collections=self.watches.statistics,
             objects=self.store.counts,
             problems=self.store.problems,
             events_dropped=lambda: self.events.statistics().dropped,
-            leading=lambda: self.working and (self.election is None or self.election.is_leader),
+            leading=lambda: self.working and self.leading,
         )
         self.announcer: Announcer | None = None
         if settings.webhook_url:
@@ -181,12 +169,8 @@ class Controller:
                 Webhook(settings.webhook_url, proxy=settings.alert_proxy),
                 self.store,
                 frozenset(told),
-                may_act=lambda: self.working and (self.election is None or self.election.is_leader),
+                may_act=lambda: self.working and self.leading,
             )
-        self.classes = ClassStatuses(self.store)
-        self.served_classes = ServedKinds(
-            self.client, dict(class_statuses.KINDS), self._follow_classes, asked_every=_SERVED_POLL
-        )
         self.lease_client = Client(cluster, max_in_flight=4, field_manager=settings.field_manager)
         self.election: LeaderElection | None = None
         if settings.leader_election:
@@ -196,12 +180,9 @@ class Controller:
                 settings.lease_name,
                 unique_identity(os.environ.get("POD_NAME", "")),
             )
-        self.optional_reflectors: list[AnyReflector] = []
         self._reloader = ""
         self.working = False
         """The actors run: everything was read once."""
-        self._told: dict[tuple[str, str], str] = {}
-        """(resource, namespace) -> its problem as it was last logged: each is said once."""
         self._stopping = asyncio.Event()
         self._problem = "waiting for the API server"
 
@@ -241,22 +222,9 @@ class Controller:
             start(self.alerts.run(), "alerts")
         if self.announcer is not None:
             start(self.announcer.run(), "webhook")
-        if self.settings.reloader_annotations and not self._beside_reloader:
-            await self._look_for_reloader()
+        await asyncio.gather(self.watches.read(start), self._look_for_reloader())
+        if not self._beside_reloader:
             start(self._keep_looking_for_reloader(), "look for Reloader")
-        for reflector in self.reflectors:
-            start(reflector.run(), f"watch {reflector.resource.plural} {reflector.namespace}")
-        for namespace in self.settings.namespaces:
-            start(self._poll_namespace(namespace), f"namespace {namespace}")
-        while not all(s.synced or s.state == "refused" for s in self.collections()):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-        start(self.served.run(), "kinds that are served")
-        await self.served.asked.wait()
-        if "secretproviderclass" in self.config_kinds:
-            start(self.served_classes.run(), "SecretProviderClasses that are served")
-            await self.served_classes.asked.wait()
-        while any(s.state in ("starting", "listing") for s in self.optional_collections()):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
         start(self.reader.run(), "reader")
         await self.reader.catch_up()
         gc.set_threshold(*usual)
@@ -266,7 +234,7 @@ class Controller:
 
     async def _obtain_key(self) -> None:
         """Wait for the API server, for ever, and get the digest key. Who follows ConfigMaps alone needs none."""
-        if self.config_kinds == ("configmap",):
+        if not self._needs_key:
             self._problem = ""
             return
         backoff = Backoff(0.5, 15.0, jitter=0.5)
@@ -280,116 +248,6 @@ class Controller:
                 delay = max(backoff.next(), error.retry_after or 0.0)
                 log.warning("waiting for the API server", problem=str(error), seconds=round(delay, 1))
                 await asyncio.sleep(delay)
-
-    def _make_reflectors(self) -> Iterator[AnyReflector]:
-        """One watch per resource, in each namespace to work in, or in all at once."""
-        scopes = self.settings.namespaces or ("",)
-        if not self.settings.namespaces:
-            yield Reflector(
-                self.client, NAMESPACES, Namespaces(self.store), NamespaceObject, on_state=self._on_state
-            )
-        for scope in scopes:
-            if "configmap" in self.config_kinds:
-                yield self._config_reflector(CONFIG_MAPS, "configmap", ConfigMapObject, scope)
-            if "secret" in self.config_kinds:
-                yield self._config_reflector(SECRETS, "secret", SecretObject, scope)
-            for kind in self.kinds.values():
-                if not kind.optional:
-                    yield self._workload_reflector(kind, Workloads(self.store, kind.id, scope), scope)
-
-    def _workload_reflector(self, kind: WorkloadKind, handler: Workloads, scope: str) -> AnyReflector:
-        return Reflector[Any](
-            self.client,
-            Resource(kind.group, kind.version, kind.plural, kind.kind, custom=kind.custom),
-            handler,
-            object_type(kind),
-            namespace=scope,
-            label_selector=self.settings.workload_selector,
-            on_state=self._on_state,
-        )
-
-    async def _follow(self, kind: WorkloadKind) -> None:
-        """Watch a kind for as long as this is not cancelled: it is served only now, or may cease to be."""
-        scopes = self.settings.namespaces or ("",)
-        handlers = [Workloads(self.store, kind.id, scope) for scope in scopes]
-        reflectors = [
-            self._workload_reflector(kind, handler, scope)
-            for handler, scope in zip(handlers, scopes, strict=True)
-        ]
-        await self._while_served(reflectors, handlers)
-
-    async def _follow_classes(self, kind: WorkloadKind) -> None:
-        """The same of what the secrets-store CSI driver brings."""
-        scopes = self.settings.namespaces or ("",)
-        of_status = kind.kind == class_statuses.STATUS.kind
-        handlers = [Statuses(self.classes, s) if of_status else Classes(self.classes, s) for s in scopes]
-        reflectors = [
-            Reflector[Any](
-                self.client,
-                Resource(kind.group, kind.version, kind.plural, kind.kind),
-                handler,
-                StatusObject if of_status else ClassObject,
-                namespace=scope,
-                on_state=self._on_state,
-            )
-            for handler, scope in zip(handlers, scopes, strict=True)
-        ]
-        await self._while_served(reflectors, handlers)
-
-    async def _while_served(
-        self, reflectors: list[AnyReflector], handlers: Sequence[Workloads | Statuses | Classes]
-    ) -> None:
-        self.optional_reflectors += reflectors
-        try:
-            await asyncio.gather(*(reflector.run() for reflector in reflectors))
-        finally:
-            self.optional_reflectors = [r for r in self.optional_reflectors if r not in reflectors]
-            for handler, reflector in zip(handlers, reflectors, strict=True):
-                handler.gone()
-                self._told.pop((reflector.resource.id, reflector.namespace), None)
-
-    def _config_reflector(
-        self, resource: Resource, kind: ConfigKind, object_type: type, scope: str
-    ) -> AnyReflector:
-        """Its lists bring names only: what is in an object is read by `controller.reader` where it counts."""
-        handler = Configs(self.store, kind, scope)
-        return Reflector(
-            self.client,
-            resource,
-            handler,
-            object_type,
-            namespace=scope,
-            listed=handler.listed,
-            on_state=self._on_state,
-        )
-
-    def _on_state(self, statistics: Statistics) -> None:
-        """A watch changed its state: say so, and don't take what can't be read for missing."""
-        where = {"resource": statistics.resource, "namespace": statistics.namespace or "*"}
-        place = (statistics.resource, statistics.namespace)
-        if statistics.problem:
-            if self._told.get(place) != statistics.problem:
-                self._told[place] = statistics.problem
-                log.warning("watch failed", state=statistics.state, problem=statistics.problem, **where)
-        elif statistics.state == "watching":
-            self._told.pop(place, None)
-            if statistics.restarts:
-                log.info("watching again", **where)
-        if not statistics.synced:
-            kind = _KINDS_OF.get(statistics.resource, statistics.resource)
-            self.store.set_collection(kind, statistics.namespace, statistics.problem or "it is being read")
-
-    async def _poll_namespace(self, namespace: str) -> None:
-        """Defaults on a Namespace, where namespaces may not be watched: a Role can allow to get its own."""
-        while True:
-            try:
-                path = NAMESPACES.path(None, namespace)
-                self.store.put_namespace(_decode_namespace(await self.client.get(path)))
-            except ApiError as error:
-                log.debug(
-                    "annotations of the namespace are not read", namespace=namespace, problem=str(error)
-                )
-            await asyncio.sleep(_NAMESPACE_POLL)
 
     # --- work ----------------------------------------------------------------------------------------
 
@@ -428,6 +286,8 @@ class Controller:
 
     async def _look_for_reloader(self) -> None:
         """Where Reloader runs, its annotations are its own affair: both together would roll twice."""
+        if self._beside_reloader:
+            return
         found = await find_reloader(self.client, self.settings.namespaces or ("",))
         if found is None or found == self._reloader:
             return
@@ -470,18 +330,14 @@ class Controller:
 
     async def _check_key(self) -> bool:
         """Is another digest key in force than ours? Then Secrets are read again with it."""
+        if not self._needs_key:
+            return False
         found = await self.key_secret.check(self.store.key)
         if found.id == self.store.key.id:
             return False
         log.warning("the digest key changed: Secrets are recorded anew, nothing is rolled")
         self.store.rekey(found)
-        for reflector in self.reflectors:
-            if reflector.resource is SECRETS:
-                reflector.list_again()
-        self.classes.forget_digests()
-        for reflector in self.optional_reflectors:
-            if reflector.resource.plural == class_statuses.STATUS.plural:
-                reflector.list_again()
+        self.watches.list_secrets_again()
         return True
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
@@ -501,13 +357,15 @@ class Controller:
 
     # --- what others ask -----------------------------------------------------------------------------
 
-    def collections(self) -> list[Statistics]:
-        """How each watch fares."""
-        return [reflector.statistics() for reflector in self.reflectors] + self.optional_collections()
+    @property
+    def leading(self) -> bool:
+        """Is it this controller that acts?"""
+        return self.election is None or self.election.is_leader
 
-    def optional_collections(self) -> list[Statistics]:
-        """The same, of kinds that not every cluster serves. reroll is ready without them."""
-        return [reflector.statistics() for reflector in self.optional_reflectors]
+    @property
+    def _needs_key(self) -> bool:
+        """Who follows ConfigMaps alone digests nothing with a key."""
+        return self.config_kinds != ("configmap",)
 
     def live_checks(self) -> list[Check]:
         """That this is answered at all says that the event loop runs."""
@@ -516,17 +374,12 @@ class Controller:
     def ready_checks(self) -> list[Check]:
         """Ready only when every store is synced, and what is followed was read."""
         checks = [Check("api-server", not self._problem, self._problem)]
-        for s in (reflector.statistics() for reflector in self.reflectors):
+        for s in self.watches.of_required():
             name = f"{s.resource}/{s.namespace}" if s.namespace else s.resource
             checks.append(Check(name, s.synced, s.problem or ("" if s.synced else "not read yet")))
         read = self.reader.caught_up
         checks.append(Check("contents", read, "" if read else "what is followed is not read yet"))
         return checks
-
-
-async def _same_key() -> bool:
-    """The check of a digest key that nothing is made with."""
-    return False
 
 
 @asynccontextmanager

@@ -195,11 +195,16 @@ class Stage:
         for kind in ("configmap", "secret"):
             await self._seen_config(control, ConfigId(kind, self.namespace, name), data["n"])  # type: ignore[arg-type]
 
-        async def idle() -> bool:
+        await self.idle(control)
+
+    async def idle(self, control: Controller) -> None:
+        """Wait until nothing is asked, settling or being done."""
+
+        async def at_rest() -> bool:
             now = control.queue.statistics()
             return now.ready == now.delayed == now.processing == 0
 
-        await self.until(idle, "the queue did not come to rest")
+        await self.until(at_rest, "the queue did not come to rest")
 
     async def _seen_config(self, control: Controller, config: ConfigId, value: str) -> None:
         async def seen() -> bool:
@@ -278,19 +283,26 @@ class Stage:
         control = Controller(
             load_config(kubeconfig=str(self.kubeconfig)), Settings(key_namespace=self.namespace, **values)
         )
-        ready = asyncio.Event()
-        task = asyncio.create_task(control.run(lambda address: ready.set()))
-        waiting = asyncio.create_task(ready.wait())
-        try:
-            async with asyncio.timeout(DEADLINE):
-                await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                await task
+        async with at_work(control):
             yield control
-        finally:
-            waiting.cancel()
-            control.stop()
+
+
+@asynccontextmanager
+async def at_work(control: Controller) -> AsyncIterator[None]:
+    """Run a controller; the body begins when it works, and at its end it is stopped."""
+    ready = asyncio.Event()
+    task = asyncio.create_task(control.run(lambda address: ready.set()))
+    waiting = asyncio.create_task(ready.wait())
+    try:
+        async with asyncio.timeout(DEADLINE):
+            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
             await task
+        yield
+    finally:
+        waiting.cancel()
+        control.stop()
+        await task
 
 
 def config_map(name: str, data: dict[str, str], **metadata: Any) -> Json:
@@ -334,7 +346,7 @@ def workload(
     return manifest
 
 
-def definition(kind: WorkloadKind) -> Json:
+def definition(kind: WorkloadKind, *, status_subresource: bool = True) -> Json:
     """The CustomResourceDefinition of a kind that takes anything in its spec, and in its pod template."""
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     schema = {"type": "object", "properties": {"spec": anything, "status": anything}}
@@ -343,7 +355,7 @@ def definition(kind: WorkloadKind) -> Json:
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": schema},
-        "subresources": {"status": {}},
+        **({"subresources": {"status": {}}} if status_subresource else {}),
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from reroll import app
+from reroll.controller import watches
 from reroll.core.kinds import DEPLOYMENT_CONFIG, ROLLOUT, WorkloadKind
 from reroll.kube.client import Client
 from reroll.kube.errors import Forbidden
@@ -253,13 +253,13 @@ GOING = "comers.v1.come.example.com"
 
 
 def followed(control: Any, kind: WorkloadKind) -> list[str]:
-    return [s.state for s in control.optional_collections() if s.resource == kind.id]
+    return [s.state for s in control.watches.of_optional() if s.resource == kind.id]
 
 
 async def test_a_kind_that_comes_is_followed_and_one_that_goes_is_dropped(
     stage: Any, define: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reroll.app._SERVED_POLL", 0.3)
+    monkeypatch.setattr("reroll.controller.watches.SERVED_POLL", 0.3)
     stage.kinds[COMING.id] = COMING
     await stage.config_map("app", {"level": "info"})
     with capture_logs() as lines:
@@ -284,7 +284,7 @@ async def test_a_kind_that_comes_is_followed_and_one_that_goes_is_dropped(
                 assert not [w for w in control.store.workloads() if w.kind == COMING.id]
                 await stage.quiet(control)
             # All else went on.
-            assert all(s.state == "watching" for s in control.collections())
+            assert all(s.state == "watching" for s in control.watches.statistics())
     failures = [line for line in lines if line["log_level"] in ("warning", "error")]
     # The watch of a kind that is being removed may fail, and that is said once each time.
     assert [line["event"] for line in failures if line.get("resource") != COMING.id] == []
@@ -294,7 +294,7 @@ async def test_a_kind_that_comes_is_followed_and_one_that_goes_is_dropped(
 
 
 def test_a_kind_that_comes_is_noticed_within_30_seconds() -> None:
-    assert app._SERVED_POLL <= 15
+    assert watches.SERVED_POLL <= 15
 
 
 async def test_a_kind_that_may_not_be_read_is_told_once_and_the_rest_goes_on(

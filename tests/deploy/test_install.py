@@ -24,6 +24,7 @@ from reroll.controller import class_statuses
 from reroll.core import kinds
 from reroll.kube.config import load_config
 from reroll.settings import Settings, load
+from tests.controller.conftest import definition
 
 if TYPE_CHECKING:
     from tests.conftest import Cluster, Kubectl
@@ -192,28 +193,6 @@ def workload(kind: kinds.WorkloadKind, name: str = "web", **annotations: str) ->
     }
 
 
-def definition(kind: kinds.WorkloadKind) -> dict[str, Any]:
-    """Argo's and OpenShift's kinds are served as far as it matters here."""
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {
-        "name": kind.version,
-        "served": True,
-        "storage": True,
-        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything}}},
-    }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{kind.group}"},
-        "spec": {
-            "group": kind.group,
-            "names": {"kind": kind.kind, "plural": kind.plural},
-            "scope": "Namespaced",
-            "versions": [version],
-        },
-    }
-
-
 class Running:
     """The controller as the service account sees the cluster, and what an administrator sees of it."""
 
@@ -316,7 +295,7 @@ async def in_a_pod(
     assert config.in_cluster
 
     controller = Controller(config, settings)
-    for reflector in controller.reflectors:
+    for reflector in controller.watches.required:
         reflector._streaming = streaming
     task = asyncio.create_task(controller.run())
     try:
@@ -421,7 +400,7 @@ def ours(cluster: Cluster, kubectl: Kubectl) -> Iterator[None]:
     if not cluster.tokens:
         pytest.skip("installs reroll under its own names, which a cluster of the environment may have in use")
     optional = [*(kind for kind in KINDS.values() if kind.optional), *class_statuses.KINDS.values()]
-    definitions = yaml.safe_dump_all([definition(kind) for kind in optional])
+    definitions = yaml.safe_dump_all([definition(kind, status_subresource=False) for kind in optional])
     kubectl("apply", "-f", "-", input=definitions)
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", "-", input=definitions)
     yield

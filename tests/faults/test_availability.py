@@ -72,7 +72,7 @@ async def test_unreachable_later(world: World, proxy: FaultProxy) -> None:
 
     await proxy.close()
     await world.until_true(
-        lambda: all(s.state == "unreachable" for s in control.collections()), "the loss is noticed"
+        lambda: all(s.state == "unreachable" for s in control.watches.statistics()), "the loss is noticed"
     )
     await world.config_map("changed", {"A": "2"})
     await world.config_map("reverted", {"A": "2"})
@@ -139,7 +139,9 @@ async def test_token_expired_for_a_while(world: World, proxy: FaultProxy, tmp_pa
 
     expired = proxy.add(UNAUTHORIZED)
     proxy.drop_watches()
-    await world.until_true(lambda: all(s.state == "refused" for s in control.collections()), "it is refused")
+    await world.until_true(
+        lambda: all(s.state == "refused" for s in control.watches.statistics()), "it is refused"
+    )
     await world.config_map("app", {"A": "2"})
     proxy.remove(expired)
     await world.until_rolled("web", 1)

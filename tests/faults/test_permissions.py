@@ -92,7 +92,7 @@ async def test_secrets_no_longer_allowed(world: World, proxy: FaultProxy) -> Non
     await world.until_adopted("web")
 
     def secrets_are(state: str) -> bool:
-        return any(s.resource == "secrets" and s.state == state for s in control.collections())
+        return any(s.resource == "secrets" and s.state == state for s in control.watches.statistics())
 
     forbidden = proxy.add(FORBIDDEN, path=f"/namespaces/{world.namespace}/secrets")
     proxy.drop_watches()

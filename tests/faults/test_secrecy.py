@@ -71,7 +71,7 @@ async def test_values_are_nowhere(world: World, proxy: FaultProxy, log: io.Strin
         "events": json.dumps(await world.get("events")),
         "logs": log.getvalue(),
         "metrics": generate_latest(control.metrics.registry).decode(),
-        "health": repr([*control.ready_checks(), *control.collections()]),
+        "health": repr([*control.ready_checks(), *control.watches.statistics()]),
         "store": repr([control.store.state(c.config) for e in control.store.entries() for c in e.consumed])
         + repr(list(control.store.entries())),
     }

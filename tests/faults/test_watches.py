@@ -88,7 +88,7 @@ async def test_storm_of_410(world: World, proxy: FaultProxy, fault: Fault) -> No
     await world.until_rolled("app-0", 2)
     await world.until_idle(control)
     assert await world.all_rollouts() == {**dict.fromkeys(names, 1), "app-0": 2}
-    assert sum(s.relists for s in control.collections()) > 0
+    assert sum(s.relists for s in control.watches.statistics()) > 0
 
 
 async def test_storm_of_410_on_lists_too(world: World, proxy: FaultProxy) -> None:
@@ -158,7 +158,9 @@ async def test_half_open(world: World, proxy: FaultProxy) -> None:
     proxy.drop_watches()
     await world.until_true(lambda: silent.hits > 0, "the watch is silent")
     await world.until_true(
-        lambda: all(s.state == "watching" for s in control.collections() if s.resource != "configmaps"),
+        lambda: all(
+            s.state == "watching" for s in control.watches.statistics() if s.resource != "configmaps"
+        ),
         "the others go on",
     )
     await world.config_map("app", {"A": "2"})

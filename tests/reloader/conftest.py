@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -18,20 +15,9 @@ from reroll.dialects import Dialects
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
 from reroll.settings import load
+from tests.controller.conftest import Stage, at_work, define
 
-_spec = importlib.util.spec_from_file_location(
-    "controller_stage", Path(__file__).parents[1] / "controller" / "conftest.py"
-)
-assert _spec is not None
-assert _spec.loader is not None
-_controller = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_controller)
-define = _controller.define
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    Stage: TypeAlias = Any
+__all__ = ["define"]
 
 
 @asynccontextmanager
@@ -48,26 +34,15 @@ async def running(
         dialects=Dialects(reloader=asked.keys),
         metrics=ReloaderMetrics("api", by_namespace=True),
     )
-    ready = asyncio.Event()
-    task = asyncio.create_task(control.run(lambda address: ready.set()))
-    waiting = asyncio.create_task(ready.wait())
-    try:
-        async with asyncio.timeout(20):
-            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            await task
+    async with at_work(control):
         yield control
-    finally:
-        waiting.cancel()
-        control.stop()
-        await task
 
 
 @pytest.fixture
 async def stage(cluster: Any, namespace: str) -> AsyncIterator[Stage]:
     """A new namespace, and a client of the cluster's admin."""
     async with Client(load_config(kubeconfig=str(cluster.kubeconfig)), field_manager="test") as client:
-        yield _controller.Stage(client, namespace, cluster.kubeconfig)
+        yield Stage(client, namespace, cluster.kubeconfig)
 
 
 @pytest.fixture

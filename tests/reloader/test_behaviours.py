@@ -243,26 +243,22 @@ class World:
             await asyncio.sleep(0.1)
 
 
-async def at_rest(control: Any) -> None:
-    """Wait until nothing is asked or settling any more."""
-    async with asyncio.timeout(10):
-        while True:
-            await asyncio.sleep(0.3)
-            now = control.queue.statistics()
-            if now.ready == now.delayed == now.processing == 0:
-                return
+async def at_rest(stage: Any, control: Any) -> None:
+    """Wait until what was done has arrived, and nothing is asked or settling any more."""
+    await asyncio.sleep(0.3)
+    await stage.idle(control)
 
 
 async def play(world: World, control: Any, strategy: str) -> None:
     """Two changes, and after each of them just those workloads are reloaded that have to be."""
-    await at_rest(control)
+    await at_rest(world.stage, control)
     assert await world.marks(strategy) == {}
     expected = {case.name: case.reloads for case in world.cases}
     before: dict[str, str] = {}
     for value in ("2", "3"):
         await world.change(value)
         marks = await world.until_marked(strategy, before)
-        await at_rest(control)
+        await at_rest(world.stage, control)
         assert {name: marks.get(name, "") != before.get(name, "") for name in expected} == expected
         assert await world.marks(strategy) == marks, "each change is one reload"
         before = marks

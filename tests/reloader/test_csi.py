@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from reroll.controller.class_statuses import CLASS, STATUS
+from tests.controller.conftest import definition
 
 R = "reloader.stakater.com"
 NAMED, TYPED = f"secretproviderclass.{R}/reload", f"secretproviderclass.{R}/auto"
@@ -20,32 +21,13 @@ MARK = f"{R}/last-reloaded-from"
 FLAGS = ("--reload-strategy=annotations", "--enable-csi-integration=true")
 
 
-def definition(kind: Any) -> dict[str, Any]:
-    """As the driver installs it: the status is no subresource, so that each change of it is a generation."""
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    schema = {"type": "object", "properties": {"spec": anything, "status": anything}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{kind.group}"},
-        "spec": {
-            "group": kind.group,
-            "names": {"kind": kind.kind, "plural": kind.plural},
-            "scope": "Namespaced",
-            "versions": [
-                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-            ],
-        },
-    }
-
-
 @pytest.fixture(scope="module")
 def driver(cluster: Any, kubectl: Any) -> Iterator[None]:
-    """The definitions are there."""
+    """The definitions are there. As the driver has it, the status is no subresource: each change is a generation."""
     if not getattr(cluster, "tokens", None):
         pytest.skip("installs CustomResourceDefinitions, which a cluster of the environment may have already")
     names = [f"crd/{kind.plural}.{kind.group}" for kind in (CLASS, STATUS)]
-    items = [definition(kind) for kind in (CLASS, STATUS)]
+    items = [definition(kind, status_subresource=False) for kind in (CLASS, STATUS)]
     kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
     yield
@@ -141,12 +123,7 @@ class Vault:
 
     async def rest(self, control: Any) -> None:
         await asyncio.sleep(0.5)
-
-        async def idle() -> bool:
-            now = control.queue.statistics()
-            return bool(now.ready == now.delayed == now.processing == 0)
-
-        await self.stage.until(idle, "the queue did not come to rest")
+        await self.stage.idle(control)
 
 
 @pytest.fixture
@@ -248,7 +225,7 @@ async def test_without_the_flag_nothing_is_watched(stage: Any, vault: Vault, rel
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", {NAMED: "db"})
     async with reloader(stage, "--reload-strategy=annotations") as control:
-        assert not control.optional_collections()
+        assert not control.watches.of_optional()
         await vault.rotated("web-1", "db", "2")
         await vault.rest(control)
         assert await vault.mark("web") is None

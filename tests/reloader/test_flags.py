@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -65,12 +65,7 @@ class Scene:
     async def rest(self, control: Any) -> None:
         """Wait until everything done so far has arrived, and nothing is asked or settling any more."""
         await asyncio.sleep(0.4)
-
-        async def idle() -> bool:
-            now = control.queue.statistics()
-            return bool(now.ready == now.delayed == now.processing == 0)
-
-        await self.stage.until(idle, "the queue did not come to rest")
+        await self.stage.idle(control)
 
 
 @pytest.fixture
@@ -385,23 +380,30 @@ async def test_metrics_have_reloaders_names(stage: Any, scene: Scene, reloader: 
 
 
 class TestJobs:
+    TEMPLATE: ClassVar[dict[str, Any]] = {
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [
+                {
+                    "name": "main",
+                    "image": "example.invalid/app:1",
+                    "envFrom": [{"configMapRef": {"name": "app"}}],
+                }
+            ],
+        }
+    }
+
     async def job(self, stage: Any, name: str) -> dict[str, Any]:
         return await stage.get("Job", name)  # type: ignore[no-any-return]
 
     async def test_a_job_is_created_again_under_its_name(self, stage: Any, reloader: Any) -> None:
         await stage.config_map("app", {"key": "1"})
-        container = {
-            "name": "main",
-            "image": "example.invalid/app:1",
-            "envFrom": [{"configMapRef": {"name": "app"}}],
-        }
-        template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
         await stage.create(
             {
                 "apiVersion": "batch/v1",
                 "kind": "Job",
                 "metadata": {"name": "once", "annotations": {AUTO: "true"}},
-                "spec": {"template": template},
+                "spec": {"template": self.TEMPLATE},
             }
         )
         before = (await self.job(stage, "once"))["metadata"]["uid"]
@@ -425,18 +427,12 @@ class TestJobs:
         self, stage: Any, scene: Scene, reloader: Any, flags: tuple[str, ...], starts: bool
     ) -> None:
         await stage.config_map("app", {"key": "1"})
-        container = {
-            "name": "main",
-            "image": "example.invalid/app:1",
-            "envFrom": [{"configMapRef": {"name": "app"}}],
-        }
-        template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
         await stage.create(
             {
                 "apiVersion": "batch/v1",
                 "kind": "CronJob",
                 "metadata": {"name": "nightly", "annotations": {CM: "app"}},
-                "spec": {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": template}}},
+                "spec": {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": self.TEMPLATE}}},
             }
         )
 

@@ -16,6 +16,7 @@ from reroll.controller.meta_info import publish
 from reroll.controller.report import RELOADER_WORDS
 from reroll.kube.config import load_config
 from reroll.settings import Settings
+from tests.controller.conftest import at_work
 
 AUTO = "reloader.stakater.com/auto"
 
@@ -122,15 +123,11 @@ async def test_events_have_reloaders_reasons(stage: Any) -> None:
         namespaces=(stage.namespace,), key_namespace=stage.namespace, listen="", settle=0.1, marks="env-vars"
     )
     control = Controller(load_config(kubeconfig=str(stage.kubeconfig)), settings, words=RELOADER_WORDS)
-    task = asyncio.create_task(control.run())
-    try:
+    async with at_work(control):
         await stage.adopted("web")
         await stage.set("ConfigMap", "app", {"key": "2"})
         events = await stage.until(lambda: stage.at_least_events("web", 1), "there is no Event")
         assert events[0]["reason"] == "Reloaded"
-    finally:
-        control.stop()
-        await task
 
 
 @pytest.mark.parametrize("beside", [False, True])
@@ -147,10 +144,7 @@ async def test_the_controller_leaves_reloaders_annotations_to_it(stage: Any, bes
         beside_reloader=beside,
     )
     control = Controller(load_config(kubeconfig=str(stage.kubeconfig)), settings)
-    ready = asyncio.Event()
-    task = asyncio.create_task(control.run(lambda address: ready.set()))
-    try:
-        await asyncio.wait_for(ready.wait(), 10)
+    async with at_work(control):
         if beside:
             await stage.adopted("web")
             return
@@ -160,6 +154,3 @@ async def test_the_controller_leaves_reloaders_annotations_to_it(stage: Any, bes
         await stage.patch("Deployment", "theirs", {"spec": {"replicas": 0}})
         await control._look_for_reloader()
         await stage.adopted("web")
-    finally:
-        control.stop()
-        await task

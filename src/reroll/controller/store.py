@@ -27,13 +27,11 @@ from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.observe import (
     ConfigMapObject,
     NamespaceObject,
-    OtherObject,
     SecretObject,
     WorkloadObject,
     config_record,
     version_number,
     with_template_of,
-    workload_object,
     workload_record,
 )
 from reroll.core.order import is_later
@@ -476,6 +474,9 @@ class Store:
         self._written.pop(workload, None)
         if entry is not None:
             self._unindex(workload, entry)
+            for c in entry.consumed:
+                if c.config not in self._consumers:
+                    self._gone.pop(c.config, None)  # nobody is left to be told
             _discard(self._by_namespace, workload.namespace, workload)
             if entry.record.template_of is not None:
                 _discard(self._borrowers, entry.record.template_of, workload)
@@ -602,75 +603,6 @@ def _discard(index: dict[K, set[WorkloadId]], key: K, workload: WorkloadId) -> N
         members.discard(workload)
         if not members:
             del index[key]
-
-
-# --- what the reflectors talk to -----------------------------------------------------------------------
-
-
-class Configs:
-    """Handler of a reflector of ConfigMaps or Secrets, in one namespace or ("") all."""
-
-    def __init__(self, store: Store, kind: ConfigKind, namespace: str = "") -> None:
-        self._store, self._kind, self._namespace = store, kind, namespace
-
-    def upsert(self, obj: ConfigMapObject | SecretObject, *, live: bool) -> None:
-        self._store.put_live(self._kind, obj)
-
-    def listed(self, namespace: str, name: str, resource_version: str) -> None:
-        self._store.list_config(self._kind, namespace, name, resource_version)
-
-    def delete(self, namespace: str, name: str, *, live: bool) -> None:
-        self._store.drop_config(ConfigId(self._kind, namespace, name), live=live)
-
-    def known(self) -> Iterable[tuple[str, str]]:
-        return self._store.config_names(self._kind, self._namespace)
-
-    def synced(self) -> None:
-        self._store.set_collection(self._kind, self._namespace, "")
-
-
-class Workloads:
-    """Handler of a reflector of one kind of workload."""
-
-    def __init__(self, store: Store, kind: str, namespace: str = "") -> None:
-        self._store, self._kind, self._namespace = store, kind, namespace
-
-    def upsert(self, obj: WorkloadObject | OtherObject, *, live: bool) -> None:
-        found = workload_object(self._store.kinds[self._kind], obj)
-        self._store.put_workload(found, self._kind, live=live)
-
-    def gone(self) -> None:
-        """The kind is no longer served: none of it is left."""
-        for namespace, name in list(self.known()):
-            self._store.drop_workload(WorkloadId(self._kind, namespace, name))
-
-    def delete(self, namespace: str, name: str, *, live: bool) -> None:
-        self._store.drop_workload(WorkloadId(self._kind, namespace, name))
-
-    def known(self) -> Iterable[tuple[str, str]]:
-        return self._store.workload_names(self._kind, self._namespace)
-
-    def synced(self) -> None:
-        self._store.set_collection(self._kind, self._namespace, "")
-
-
-class Namespaces:
-    """Handler of the reflector of Namespaces."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def upsert(self, obj: NamespaceObject, *, live: bool) -> None:
-        self._store.put_namespace(obj)
-
-    def delete(self, namespace: str, name: str, *, live: bool) -> None:
-        self._store.drop_namespace(name)
-
-    def known(self) -> Iterable[tuple[str, str]]:
-        return [("", name) for name in self._store.namespaces()]
-
-    def synced(self) -> None:
-        self._store.set_collection("namespace", "", "")
 
 
 decode_workload = msgspec.json.Decoder(WorkloadObject).decode
