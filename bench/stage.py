@@ -290,14 +290,16 @@ def kubeconfig_with_token(source: Path, name: str, token: str) -> dict[str, Any]
 
 
 @asynccontextmanager
-async def stage(kubeconfig: Path | None = None) -> AsyncIterator[Stage]:
-    """The cluster of the kubeconfig, with what was made on it deleted at the end; or a fresh control plane."""
+async def stage(kubeconfig: Path | None = None, *, nodes: int = 4) -> AsyncIterator[Stage]:
+    """The cluster of the kubeconfig, with what was made on it deleted at the end; or a fresh control plane with so many
+    fake nodes, of 1,000 pods each."""
     async with AsyncExitStack() as stack:
         audit_log = None
         if source := kubeconfig:
             files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reroll-bench-")))
         else:
             cluster = [sys.executable, str(ROOT / "devcluster" / "cluster.py"), "run", "--until-stdin-closes"]
+            cluster += ["--nodes", str(nodes)]
             ready = await stack.enter_async_context(_process(cluster))
             source, files = Path(ready["kubeconfig"]), Path(ready["data_dir"])
             audit_log = Path(ready["audit_log"])

@@ -46,7 +46,7 @@ def main() -> int:
 
 async def measure(workloads: int, kubeconfig: Path | None = None) -> list[Result]:
     """Rows: seconds (the median of some runs) and megabytes (the most of them)."""
-    async with stage(kubeconfig) as found:
+    async with stage(kubeconfig, nodes=workloads * _PODS // 1_000 + 2) as found:
         where = await found.kubeconfig("stale")
         began = time.perf_counter()
         await _make(found, workloads)

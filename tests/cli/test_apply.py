@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.cli.command import reroll
 
 APP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: app}}\ndata: {{level: {0}}}\n"
 
@@ -24,23 +24,10 @@ async def goodbye() -> AsyncIterator[None]:
     await asyncio.sleep(0.2)
 
 
-async def apply(stage: Any, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+async def apply(stage: Any, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run it, while the stage's watches go on."""
     more = ("-n", stage.namespace, "--kubeconfig", str(stage.kubeconfig))
-    return await asyncio.to_thread(reroll, "apply", *arguments, *more, given=given)
-
-
-def reroll(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("REROLL_", "KUBE"))}
-    return subprocess.run(
-        [sys.executable, "-m", "reroll", *arguments],
-        input=given,
-        capture_output=True,
-        text=True,
-        env={**environment, "COLUMNS": "100"},
-        timeout=60,
-        check=False,
-    )
+    return await asyncio.to_thread(reroll, "apply", *arguments, *more, stdin=stdin)
 
 
 async def test_folders_and_standard_input(stage: Any, tmp_path: Path) -> None:
@@ -51,9 +38,9 @@ async def test_folders_and_standard_input(stage: Any, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     where = f"configmap/{stage.namespace}/app"
     assert done.stdout == f"{where}: created\n1 object: 1 created.\n"
-    done = await apply(stage, "-", "--exit-code", given=APP.format("debug") + "---\n# nothing\n")
+    done = await apply(stage, "-", "--exit-code", stdin=APP.format("debug") + "---\n# nothing\n")
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, f"{where}: configured (level)")
-    done = await apply(stage, "-", "--exit-code", given=APP.format("debug"))
+    done = await apply(stage, "-", "--exit-code", stdin=APP.format("debug"))
     assert (done.returncode, done.stdout.splitlines()[0]) == (4, f"{where}: unchanged")
 
 
@@ -61,14 +48,14 @@ async def test_the_plan_as_data(stage: Any, new_workload: Any) -> None:
     refs = [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
     await stage.config_map("app", {"level": "info"})
     await stage.create(new_workload("web", container={"env": refs}, annotations={}))
-    plan = await apply(stage, "-", "--dry-run", "--force-conflicts", "-o", "json", given=APP.format("debug"))
+    plan = await apply(stage, "-", "--dry-run", "--force-conflicts", "-o", "json", stdin=APP.format("debug"))
     assert plan.returncode == 0, plan.stderr
     found = json.loads(plan.stdout)
     assert found["dry_run"] is True
     assert [(each["state"], each["keys"]) for each in found["objects"]] == [("configured", ["level"])]
     assert [(each["name"], each["state"]) for each in found["outcomes"]] == [("web", "planned")]
     assert (await stage.get("ConfigMap", "app"))["data"] == {"level": "info"}
-    done = await apply(stage, "-", "-o", "yaml", given=APP.format("debug"))
+    done = await apply(stage, "-", "-o", "yaml", stdin=APP.format("debug"))
     assert done.returncode == 1
     assert "--force-conflicts" in yaml.safe_load(done.stdout)["objects"][0]["message"]
 
@@ -97,7 +84,7 @@ def test_what_is_not_understood_exits_with_2(
         "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],"
         " clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}], users: [{name: u, user: {}}]}"
     )
-    done = reroll("apply", *arguments, "--kubeconfig", str(file), given=given)
+    done = reroll("apply", *arguments, "--kubeconfig", str(file), stdin=given)
     assert done.returncode == 2, done.stderr
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from tests.cli.command import reroll
+
+lint = partial(reroll, "lint")
 
 BAD = """\
 apiVersion: apps/v1
@@ -26,19 +30,6 @@ WARNING = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {passwor
 CLEAN = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {level: info}}\n"
 
 
-def reroll(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("REROLL_", "KUBE"))}
-    return subprocess.run(
-        [sys.executable, "-m", "reroll", "lint", *arguments],
-        capture_output=True,
-        text=True,
-        input=stdin,
-        env={**environment, "COLUMNS": "100"},
-        timeout=60,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize(
     ("text", "arguments", "code"),
     [
@@ -54,24 +45,24 @@ def reroll(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]
     ],
 )
 def test_exit_codes(text: str, arguments: tuple[str, ...], code: int) -> None:
-    done = reroll("-", *arguments, stdin=text)
+    done = lint("-", *arguments, stdin=text)
     assert done.returncode == code, done.stdout + done.stderr
     assert "hunter22" not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_in_each_form() -> None:
-    assert "standard input:6:5: error R604" in reroll(stdin=BAD).stdout
-    assert json.loads(reroll("-o", "json", stdin=BAD).stdout)["summary"]["error"] == 1
-    assert json.loads(reroll("-o", "sarif", stdin=BAD).stdout)["version"] == "2.1.0"
-    assert "rule: R604" in reroll("-o", "yaml", stdin=BAD).stdout
-    assert "<testsuites" in reroll("-o", "junit", stdin=BAD).stdout
+    assert "standard input:6:5: error R604" in lint(stdin=BAD).stdout
+    assert json.loads(lint("-o", "json", stdin=BAD).stdout)["summary"]["error"] == 1
+    assert json.loads(lint("-o", "sarif", stdin=BAD).stdout)["version"] == "2.1.0"
+    assert "rule: R604" in lint("-o", "yaml", stdin=BAD).stdout
+    assert "<testsuites" in lint("-o", "junit", stdin=BAD).stdout
 
 
 def test_fix(tmp_path: Path) -> None:
     file = tmp_path / "web.yaml"
     file.write_text(BAD)
-    done = reroll("--fix", str(file))
+    done = lint("--fix", str(file))
     assert (done.returncode, done.stdout) == (0, "Nothing found in 1 document.\n")
     assert "mended" in done.stderr
     assert file.read_text() == BAD.replace("atuo", "auto")
@@ -82,8 +73,8 @@ def test_against(tmp_path: Path) -> None:
     before, after = tmp_path / "before.yaml", tmp_path / "after.yaml"
     before.write_text(text)
     after.write_text(text.replace("info", "debug"))
-    assert reroll(str(after)).returncode == 0
-    done = reroll(str(after), "--against", str(before))
+    assert lint(str(after)).returncode == 0
+    done = lint(str(after), "--against", str(before))
     assert done.returncode == 1
     assert f"immutable in {before}" in done.stdout
 
@@ -104,23 +95,23 @@ def test_against(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_not_understood_exits_with_2(arguments: tuple[str, ...], message: str) -> None:
-    done = reroll(*arguments, stdin=CLEAN)
+    done = lint(*arguments, stdin=CLEAN)
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_rules_and_explain() -> None:
-    done = reroll("--rules")
+    done = lint("--rules")
     assert done.returncode == 0
     assert "R101  error" in done.stdout
-    done = reroll("--explain", "r604")
+    done = lint("--explain", "r604")
     assert done.returncode == 0
     assert done.stdout.startswith("R604 unknown-annotation (error)\n")
 
 
 def test_help_has_examples_and_exit_codes() -> None:
-    done = reroll("--help")
+    done = lint("--help")
     assert done.returncode == 0
     assert "Example: reroll lint deploy/" in done.stdout
     assert "Exit codes" in done.stdout
@@ -164,8 +155,8 @@ def test_lookup(tmp_path: Path) -> None:
             stays = tmp_path / "stays"
             stays.write_bytes(kubeconfig.read_bytes())
             look = ("--lookup", "--kubeconfig", str(kubeconfig), "-n", "default", "-o", "json")
-            done = reroll("-", *look, stdin=LOOKED_UP)
-            elsewhere = reroll("-", *look[:4], "shop", "-o", "json", stdin=LOOKED_UP)
+            done = lint("-", *look, stdin=LOOKED_UP)
+            elsewhere = lint("-", *look[:4], "shop", "-o", "json", stdin=LOOKED_UP)
         finally:
             server.terminate()
     assert done.returncode == 1, done.stderr
@@ -173,6 +164,6 @@ def test_lookup(tmp_path: Path) -> None:
     assert found == [("R103", 9), ("R101", 10), ("R301", 12)]
     rules = [one["rule"] for one in json.loads(elsewhere.stdout)["findings"]]
     assert rules == ["R101", "R101", "R101"]
-    gone = reroll("-", "--lookup", "--kubeconfig", str(stays), stdin=LOOKED_UP)
+    gone = lint("-", "--lookup", "--kubeconfig", str(stays), stdin=LOOKED_UP)
     assert gone.returncode == 1, gone.stderr
     assert "Traceback" not in gone.stderr

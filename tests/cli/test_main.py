@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-
-def reroll(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("REROLL_", "KUBE"))}
-    return subprocess.run(
-        [sys.executable, "-m", "reroll", *arguments],
-        capture_output=True,
-        text=True,
-        env={**environment, "COLUMNS": "100", **environ},
-        timeout=60,
-        check=False,
-    )
-
+from tests.cli.command import reroll
 
 COMMANDS = (
     "apply", "controller", "demo", "explain", "lint", "reloader", "restart", "sandbox", "simulate", "snapshot",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from reroll.cli.reloader_flags import FLAGS, CommandLine, FlagError, parse, read
 from reroll.settings import load
+from tests.cli.command import reroll
 
 NAMES = {
     "auto-reload-all", "configmap-annotation", "secret-annotation", "auto-annotation", "ignore-annotation",
@@ -163,20 +162,14 @@ class TestMeaning:
         assert not asked(METRICS_COUNT_BY_NAMESPACE="true").by_namespace
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "reroll", "reloader", *arguments], capture_output=True, text=True, timeout=60
-    )
-
-
 def test_help_lists_every_flag() -> None:
-    found = command("--help")
+    found = reroll("reloader", "--help")
     assert found.returncode == 0
     for name in NAMES:
         assert f"--{name} " in found.stdout
 
 
 def test_an_unknown_flag_names_the_nearest() -> None:
-    found = command("--reload-on-creation=true")
+    found = reroll("reloader", "--reload-on-creation=true")
     assert (found.returncode, found.stdout) == (2, "")
     assert found.stderr == "reroll: unknown flag: --reload-on-creation; did you mean --reload-on-create?\n"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.cli.command import reroll
 
 
 @pytest.fixture(autouse=True)
@@ -25,18 +25,6 @@ async def restart(stage: Any, *arguments: str) -> subprocess.CompletedProcess[st
     """Run it, while the stage's watches go on."""
     more = ("-n", stage.namespace, "--kubeconfig", str(stage.kubeconfig))
     return await asyncio.to_thread(reroll, "restart", *arguments, *more)
-
-
-def reroll(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("REROLL_", "KUBE"))}
-    return subprocess.run(
-        [sys.executable, "-m", "reroll", *arguments],
-        capture_output=True,
-        text=True,
-        env={**environment, "COLUMNS": "100"},
-        timeout=60,
-        check=False,
-    )
 
 
 @pytest.fixture

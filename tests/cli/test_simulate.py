@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 import yaml
+
+from tests.cli.command import reroll as run
+
+reroll = partial(run, KUBECONFIG="/nowhere")
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = """apiVersion: v1
@@ -47,22 +49,6 @@ def app(tmp_path: Path) -> Path:
     path = tmp_path / "app.yaml"
     path.write_text(APP)
     return path
-
-
-def reroll(
-    *arguments: object, stdin: str = "", cwd: Path | None = None, **environ: str
-) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("REROLL_", "KUBE"))}
-    return subprocess.run(
-        [sys.executable, "-m", "reroll", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        env={**environment, "COLUMNS": "100", "KUBECONFIG": "/nowhere", **environ},
-        timeout=60,
-        cwd=cwd,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize("command", ["simulate", "snapshot"])

@@ -6,14 +6,14 @@ import asyncio
 import csv
 import io
 import json
-import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+
+from tests.cli.command import reroll
 
 REFS = [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
 
@@ -29,18 +29,6 @@ async def stale(stage: Any, *arguments: str) -> subprocess.CompletedProcess[str]
     """Run it, while the stage's watches go on."""
     command = ["stale", *arguments, "--kubeconfig", str(stage.kubeconfig)]
     return await asyncio.to_thread(reroll, *command)
-
-
-def reroll(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("REROLL_", "KUBE"))}
-    return subprocess.run(
-        [sys.executable, "-m", "reroll", *arguments],
-        capture_output=True,
-        text=True,
-        env={**environment, "COLUMNS": "100"},
-        timeout=60,
-        check=False,
-    )
 
 
 @pytest.fixture

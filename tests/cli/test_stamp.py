@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_main import reroll
+from tests.cli.command import reroll
 
 MANIFESTS = """\
 # The shop.

@@ -8,22 +8,12 @@ import pytest
 
 from reroll.core.consumption import consumption, patterns
 from reroll.core.policy import Policy, PolicyDefaults, native_layer, resolve
-from reroll.core.records import ConfigId, ConfigKind, Consumed, Means, Reference, WorkloadId, WorkloadRecord
+from reroll.core.records import ConfigId, ConfigKind, Consumed, Means, Reference, WorkloadRecord
+from tests.records import deployment
 
 
 def workload(*references: Reference) -> WorkloadRecord:
-    return WorkloadRecord(
-        id=WorkloadId("Deployment", "shop", "web"),
-        uid="u",
-        resource_version="1",
-        generation=1,
-        annotations={},
-        template_annotations={},
-        references=references,
-        template_hash="h",
-        mark=None,
-        applied=None,
-    )
+    return deployment(references=references)
 
 
 def ref(

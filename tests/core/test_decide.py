@@ -35,10 +35,10 @@ from reroll.core.records import (
     Missing,
     Reference,
     Unknown,
-    WorkloadId,
     WorkloadRecord,
 )
 from reroll.core.started import started_with
+from tests.records import deployment
 
 HOME = "shop"
 KEY = DigestKey(b"k" * 32)
@@ -80,19 +80,7 @@ class World:
         self.consumed = consumed
         self.states: dict[ConfigId, ConfigState] = {}
         self.data: dict[ConfigId, Mapping[str, str]] = {}
-        self.workload = WorkloadRecord(
-            id=WorkloadId("Deployment", HOME, "web"),
-            uid="u",
-            resource_version="1",
-            generation=1,
-            annotations={},
-            template_annotations={},
-            references=(),
-            template_hash="template-1",
-            mark=None,
-            applied=None,
-            replicas=3,
-        )
+        self.workload = deployment(template_hash="template-1", replicas=3)
         for c in consumed:
             self.states[c.config] = Missing()
 

@@ -17,32 +17,14 @@ from reroll.core.records import (
     Missing,
     Reference,
     Unknown,
-    WorkloadId,
-    WorkloadRecord,
 )
+from tests.records import deployment
 
 APP = ConfigId("configmap", "shop", "app")
 NOW = 1_000.0
 FOLLOW = Policy(configmaps=True)
 THERE = ConfigRecord(("PORT",), b"0" * 8, stamp=500.0, arrived=500.0, version=5)
 OTHER = ConfigRecord(("PORT",), b"1" * 8, stamp=600.0, arrived=600.0, version=6)
-
-
-def workload(**fields: object) -> WorkloadRecord:
-    record = WorkloadRecord(
-        id=WorkloadId("Deployment", "shop", "web"),
-        uid="u",
-        resource_version="1",
-        generation=1,
-        annotations={},
-        template_annotations={},
-        references=(),
-        template_hash="t",
-        mark=None,
-        applied=None,
-        replicas=3,
-    )
-    return replace(record, **fields)
 
 
 def ask(
@@ -57,7 +39,7 @@ def ask(
     reference = Reference("configmap", "app", "env", "container web: env PORT", ("PORT",), optional)
     return decide(
         Situation(
-            workload=workload(applied=applied, **fields),
+            workload=deployment(replicas=3, applied=applied, **fields),
             policy=policy,
             consumed=(Consumed(APP, ("PORT",), (reference,)),),
             states={APP: state},

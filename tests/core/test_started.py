@@ -18,28 +18,17 @@ from reroll.core.records import (
     Missing,
     Reference,
     Unknown,
-    WorkloadId,
     WorkloadRecord,
 )
 from reroll.core.started import read_before_its_start, started_with
+from tests.records import deployment
 
 APP = ConfigId("configmap", "shop", "app")
 OLD: dict[str, AppliedKeys] = {"configmap/app": {"a": "old"}, "secret/db": {"p": "old"}}
 
 
 def web(applied: Applied | None) -> WorkloadRecord:
-    return WorkloadRecord(
-        id=WorkloadId("Deployment", "shop", "web"),
-        uid="u",
-        resource_version="9",
-        generation=2,
-        annotations={},
-        template_annotations={},
-        references=(),
-        template_hash="t2",
-        mark=None,
-        applied=applied,
-    )
+    return deployment(resource_version="9", generation=2, template_hash="t2", applied=applied)
 
 
 def reads(*keys: str, optional: bool = False, kind: ConfigKind = "configmap", name: str = "app") -> Consumed:

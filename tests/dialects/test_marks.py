@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from reroll.core.applied import CONFIG
 from reroll.core.compare import ConfigChange
 from reroll.core.marks import MarkStyle
-from reroll.core.records import Applied, Change, ConfigId, Reference, WorkloadId, WorkloadRecord
+from reroll.core.records import Applied, Change, ConfigId, Reference, WorkloadRecord
 from reroll.core.template import hash_and_mark
 from reroll.dialects.marks import CONFIG_HASH, LAST_RELOADED_FROM, STYLES, variable
+from tests.records import deployment
 
 APP = ConfigId("configmap", "shop", "www.app-config")
 TOKEN = ConfigId("secret", "shop", "token")
@@ -33,19 +34,7 @@ TEMPLATE: dict[str, Any] = {
 
 
 def record(mark: str | None = None, carrier: str = "proxy") -> WorkloadRecord:
-    return WorkloadRecord(
-        id=WorkloadId("Deployment", "shop", "web"),
-        uid="u",
-        resource_version="1",
-        generation=1,
-        annotations={},
-        template_annotations={},
-        references=(),
-        template_hash="t",
-        mark=mark,
-        applied=None,
-        carrier=carrier,
-    )
+    return deployment(mark=mark, carrier=carrier)
 
 
 def applied(**digests: str) -> Applied:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from reroll.core.policy import ConfigFlags, Layer, Pause, Policy, PolicyDefaults
-from reroll.core.records import ConfigId, WorkloadId, WorkloadRecord
+from reroll.core.records import ConfigId
 from reroll.dialects import ALL, Dialects
 from reroll.dialects.reloader import Keys, reloader_layer
+from tests.records import deployment
 
 AUTO = "reloader.stakater.com/auto"
 SEARCH = "reloader.stakater.com/search"
@@ -33,18 +34,7 @@ def policy(
     *,
     reloader: bool = True,
 ) -> Policy:
-    workload = WorkloadRecord(
-        id=WorkloadId("Deployment", "shop", "web"),
-        uid="u",
-        resource_version="1",
-        generation=1,
-        annotations=annotations,
-        template_annotations=template or {},
-        references=(),
-        template_hash="h",
-        mark=None,
-        applied=None,
-    )
+    workload = deployment(annotations=annotations, template_annotations=template or {})
     dialects = ALL if reloader else Dialects(reloader=None)
     return dialects.resolve_policy(workload, namespace or {}, defaults or PolicyDefaults())
 

@@ -11,23 +11,13 @@ from reroll.core.compare import ConfigChange
 from reroll.core.decide import Decision, How, Kind
 from reroll.core.kinds import DAEMON_SET, DEPLOYMENT, DEPLOYMENT_CONFIG, ROLLOUT, STATEFUL_SET, WorkloadKind
 from reroll.core.observe import epoch
-from reroll.core.records import Applied, Change, ConfigId, WorkloadId, WorkloadRecord
+from reroll.core.records import Applied, Change, ConfigId, WorkloadId
 from reroll.kube.errors import ApiError, Conflict, Gone, NotFound, TooManyRequests
 from reroll.modes.restart import Pod, begin, desired, evict, next_step, pods_of, tell, to_go
+from tests.records import deployment
 
 ADVANCED = WorkloadKind("StatefulSet", "apps.kruise.io", "v1beta1", "statefulsets", custom=True)
-RECORD = WorkloadRecord(
-    id=WorkloadId("Deployment", "shop", "web"),
-    uid="u",
-    resource_version="5",
-    generation=1,
-    annotations={},
-    template_annotations={},
-    references=(),
-    template_hash="t",
-    mark=None,
-    applied=None,
-)
+RECORD = deployment(resource_version="5")
 
 
 def pod(name: str, created: float = 1.0, *, ready: bool = True, going: bool = False) -> Pod:
