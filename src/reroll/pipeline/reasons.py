@@ -17,7 +17,7 @@ from reroll.core.observe import epoch
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import ApiError
 from reroll.kube.resources import PODS, Resource
-from reroll.pipeline.live import RESTARTED_AT, Live
+from reroll.pipeline.live import RESTARTED_AT, Condition, Live
 
 _CORE_EVENTS = Resource("", "v1", "events", "Event")
 _MOST_PODS: Final = 3
@@ -60,18 +60,11 @@ class _Container(Struct, gc=False, rename="camel"):
     last_state: _State | None = None
 
 
-class _Condition(Struct, gc=False):
-    type: str = ""
-    status: str = ""
-    reason: str = ""
-    message: str = ""
-
-
 class _PodStatus(Struct, gc=False, rename="camel"):
     phase: str = ""
     reason: str = ""
     message: str = ""
-    conditions: list[_Condition] | None = None
+    conditions: list[Condition] | None = None
     init_container_statuses: list[_Container] | None = None
     container_statuses: list[_Container] | None = None
 
