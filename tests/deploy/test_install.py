@@ -317,7 +317,8 @@ def collide_once(running: Running) -> None:
     real, met = client.patch, set[str]()
 
     async def patch(path: str, body: bytes, **options: Any) -> bytes:
-        kind = next((kind for kind in KINDS if f"/{kind}s/" in path), "")
+        # Not at a patch of the one in the mode `restart`: then `web` may be read again before its own.
+        kind = next((kind for kind in KINDS if path.endswith(f"/{kind}s/web")), "")
         if kind and kind not in met:
             met.add(kind)
             await running.run_kubectl("annotate", kind, "web", "note=somebody else was here")
