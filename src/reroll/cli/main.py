@@ -11,6 +11,7 @@ from reroll.cli.apply import apply
 from reroll.cli.controller import controller
 from reroll.cli.demo import demo
 from reroll.cli.explain import explain
+from reroll.cli.generate import generate
 from reroll.cli.lint import lint
 from reroll.cli.reloader import app as reloader
 from reroll.cli.restart import restart
@@ -32,6 +33,7 @@ for _command in (
     controller,
     demo,
     explain,
+    generate,
     lint,
     reloader,
     restart,
