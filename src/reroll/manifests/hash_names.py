@@ -11,23 +11,20 @@ Two readings: the first tells what is there and what names it, the second writes
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
+from reroll.manifests.config_names import Key, Named, names_in, namespace_of
 from reroll.manifests.edit import Edit, Set, apply_edits
 from reroll.manifests.external import Annotated
-from reroll.manifests.name_references import CONFIG_MAP, PLACES, Fields, Place, found_at, split_path
-from reroll.manifests.names import Gvk, is_cluster_scoped
+from reroll.manifests.name_references import Place
+from reroll.manifests.object_content import content_of
 from reroll.manifests.problem import ManifestError
 from reroll.manifests.stamp.options import Templates
 from reroll.manifests.stream import Document, Placed
-from reroll.manifests.suffix_hash import LENGTH, suffix_hash, wrapped_base64
-from reroll.manifests.yaml_text import Path
+from reroll.manifests.suffix_hash import LENGTH, suffix_hash
 
 Keep: TypeAlias = Literal["helm", "flux", "argocd"]
 
@@ -52,51 +49,6 @@ _NOT_OURS: Final = frozenset(
 """Types of Secrets that a controller fills or finds by their names."""
 _MOST = 253
 
-_CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
-_PLUGINS: Final = ("flexVolume", "iscsi", "cinder", "cephfs", "rbd", "scaleIO", "storageos")
-_IN_PODS: Final[tuple[tuple[str, str], ...]] = (
-    ("ConfigMap", "volumes/configMap/name"),
-    ("ConfigMap", "volumes/projected/sources/configMap/name"),
-    *(("ConfigMap", f"{each}/env/valueFrom/configMapKeyRef/name") for each in _CONTAINERS),
-    *(("ConfigMap", f"{each}/envFrom/configMapRef/name") for each in _CONTAINERS),
-    ("Secret", "volumes/secret/secretName"),
-    ("Secret", "volumes/projected/sources/secret/name"),
-    *(("Secret", f"{each}/env/valueFrom/secretKeyRef/name") for each in _CONTAINERS),
-    *(("Secret", f"{each}/envFrom/secretRef/name") for each in _CONTAINERS),
-    ("Secret", "imagePullSecrets/name"),
-    ("Secret", "volumes/csi/nodePublishSecretRef/name"),
-    ("Secret", "volumes/azureFile/secretName"),
-    *(("Secret", f"volumes/{plugin}/secretRef/name") for plugin in _PLUGINS),
-)
-"""Every field of a pod's spec that names a ConfigMap or Secret (`reroll.core.references` has the same list, by what a
-container sees of them)."""
-
-_SPECS: Final[dict[tuple[str, str], Fields]] = {
-    ("", "Pod"): (),
-    ("", "PodTemplate"): ("template",),
-    ("", "ReplicationController"): ("spec", "template"),
-    ("apps", "ReplicaSet"): ("spec", "template"),
-    ("serving.knative.dev", "Service"): ("spec", "template"),
-    ("serving.knative.dev", "Configuration"): ("spec", "template"),
-}
-"""Pods and what has a pod template, beside the workloads that reroll knows anyway."""
-
-_ELSEWHERE: Final[tuple[tuple[str, Gvk, str], ...]] = (
-    ("Secret", Gvk(kind="ServiceAccount"), "secrets/name"),
-    ("Secret", Gvk("gateway.networking.k8s.io", "", "Gateway"), "spec/listeners/tls/certificateRefs"),
-)
-"""Beside kustomize's table: what is read there as well."""
-_VOLUME_SECRETS: Final = (
-    "csi/controllerPublishSecretRef",
-    "csi/nodeStageSecretRef",
-    "csi/nodePublishSecretRef",
-    "csi/controllerExpandSecretRef",
-    "csi/nodeExpandSecretRef",
-    *(f"{plugin}/secretRef" for plugin in _PLUGINS),
-)
-"""Below spec of a PersistentVolume: mappings of a name and a namespace."""
-_CLASS_SECRET = re.compile(r"csi\.storage\.k8s\.io/[a-z-]+-secret-name\Z")
-
 
 class Options(Struct, frozen=True, kw_only=True):
     namespace: str = ""
@@ -112,24 +64,6 @@ class Options(Struct, frozen=True, kw_only=True):
     """(group, kind) of workloads, and where their pod template stands."""
     places: tuple[Place, ...] = ()
     """Further places, of custom kinds."""
-
-
-class Key(NamedTuple):
-    """A config object. `namespace` is "" where none is known."""
-
-    kind: str
-    namespace: str
-    name: str
-
-
-class Named(NamedTuple):
-    """A field with the name of a config object."""
-
-    key: Key
-    path: Path
-    """In its object."""
-    anywhere: bool
-    """The object has no namespace, so any namespace may be meant."""
 
 
 class _Found(NamedTuple):
@@ -163,7 +97,7 @@ class HashNames:
         for document in documents:
             for placed in document.placed:
                 self._take(document, placed)
-                for one in self.names_in(placed.value):
+                for one in self._names_in(placed.value):
                     self._named.add((*one.key, one.anywhere))
                 if self._external is not None:
                     self._external.learn(document, self._number, placed)
@@ -230,7 +164,7 @@ class HashNames:
         base = annotations.get(BASE_NAME) if isinstance(annotations, dict) else None
         if not isinstance(base, str) or not _is_generation(name, base):
             base = name
-        content = _content(document, placed)
+        content = content_of(document, placed)
         if content is None:
             self.notes.append(
                 f"{where}: {kind.lower()}/{name} is empty, so something else fills it: it keeps its name"
@@ -253,55 +187,10 @@ class HashNames:
         self._found.setdefault(key, []).append(_Found(base, name, renamed, where))
 
     def _namespace(self, metadata: object) -> str:
-        own = metadata.get("namespace") if isinstance(metadata, dict) else None
-        return own if isinstance(own, str) and own else self.options.namespace
+        return namespace_of(metadata, self.options.namespace)
 
-    def names_in(self, value: dict[str, Any]) -> Iterator[Named]:
-        """Every field of an object that names a ConfigMap or Secret."""
-        group, _, version = value["apiVersion"].rpartition("/")
-        kind = value["kind"]
-        gvk = Gvk(group, version, kind)
-        anywhere = is_cluster_scoped(gvk)
-        home = "" if anywhere else self._namespace(value.get("metadata"))
-        template = self.options.templates.get((group, kind), _SPECS.get((group, kind)))
-        if template is not None:
-            above = tuple(map(str, template))
-            for target, way in _IN_PODS:
-                for path, name in found_at(value, (*above, "spec", *way.split("/"))):
-                    if isinstance(name, str):
-                        yield Named(Key(target, home, name), path, anywhere)
-        for target, fields in self._places(gvk, template is not None):
-            for path, name in found_at(value, fields):
-                if isinstance(name, str):
-                    yield Named(Key(target, home, name), path, anywhere)
-                elif isinstance(name, dict) and name.get("kind", target) == target:
-                    other, inner = name.get("namespace"), name.get("name")
-                    space = other if isinstance(other, str) and other else home
-                    if isinstance(inner, str):
-                        yield Named(Key(target, space, inner), (*path, "name"), anywhere and not space)
-        if gvk.group == "storage.k8s.io" and kind == "StorageClass":
-            yield from _of_class(value)
-        elif group == "" and kind == "PersistentVolume":
-            for way in _VOLUME_SECRETS:
-                for path, mapping in found_at(value, ("spec", *way.split("/"))):
-                    if isinstance(mapping, dict) and isinstance(mapping.get("name"), str):
-                        space = mapping.get("namespace") or ""
-                        yield Named(Key("Secret", str(space), mapping["name"]), (*path, "name"), not space)
-
-    def _places(self, gvk: Gvk, pods: bool) -> Iterator[tuple[str, Fields]]:
-        for place in PLACES:
-            if place.target.kind in ("ConfigMap", "Secret") and place.referrer.selects(gvk):
-                if pods and place.fields[0] in ("spec", "template"):
-                    continue  # `_IN_PODS` has these, and more
-                yield place.target.kind, place.fields
-        for target, referrer, way in _ELSEWHERE:
-            if referrer.selects(gvk):
-                yield target, split_path(way)
-        for place in self.options.places:
-            if place.referrer.selects(gvk):
-                for kind in ("ConfigMap", "Secret"):
-                    if place.target.selects(CONFIG_MAP._replace(kind=kind)):
-                        yield kind, place.fields
+    def _names_in(self, value: dict[str, Any]) -> Iterator[Named]:
+        return names_in(value, self.options.templates, self.options.places, self.options.namespace)
 
     def _edits(self, document: Document, placed: Placed) -> list[Edit]:
         value = placed.value
@@ -318,7 +207,7 @@ class HashNames:
                 edits += self._renaming(placed, key, renamed)
         for path, name in {
             one.path: name
-            for one in self.names_in(value)
+            for one in self._names_in(value)
             if (name := self._new_name(document, placed, one)) not in (None, one.key.name)
         }.items():
             edits.append(Set((*placed.path, *path), name))
@@ -367,76 +256,5 @@ class HashNames:
         return several.pop() if several else None
 
 
-def _of_class(value: dict[str, Any]) -> Iterator[Named]:
-    """A StorageClass names Secrets for CSI drivers by parameters, the namespace by another one; both may be patterns
-    such as ``${pvc.name}``, which no name here can match."""
-    parameters = value.get("parameters")
-    if not isinstance(parameters, dict):
-        return
-    for parameter, name in parameters.items():
-        if _CLASS_SECRET.match(parameter) and isinstance(name, str):
-            space = parameters.get(f"{parameter.removesuffix('name')}namespace")
-            space = space if isinstance(space, str) and "$" not in space else ""
-            yield Named(Key("Secret", space, name), ("parameters", parameter), not space)
-
-
 def _is_generation(name: str, base: str) -> bool:
     return name == base or (name.startswith(f"{base}-") and len(name) == len(base) + 1 + LENGTH)
-
-
-def _content(document: Document, placed: Placed) -> dict[str, Any] | None:
-    """The object with its content written as kustomize's generators write it, so that the suffix is theirs; None: it
-    has no content. Raises ManifestError, without a value."""
-    value, kind = placed.value, placed.value["kind"]
-    plain = "data" if kind == "ConfigMap" else "stringData"
-    encoded = "binaryData" if kind == "ConfigMap" else "data"
-    texts = {
-        key: _text(document, placed, plain, key, each) for key, each in _mapping(document, placed, plain)
-    }
-    raw: dict[str, bytes] = {}
-    for key, each in _mapping(document, placed, encoded):
-        text = _text(document, placed, encoded, key, each)
-        try:
-            raw[key] = base64.b64decode(re.sub(r"\s", "", text), validate=True)
-        except (binascii.Error, ValueError):
-            hint = "; plain text goes in stringData" if kind == "Secret" else ""
-            raise _error(document, placed, (encoded, key), f"{encoded}.{key} is not base64{hint}") from None
-    if not texts and not raw:
-        return None
-    if kind == "Secret":
-        raw |= {key: text.encode("utf-8", "surrogatepass") for key, text in texts.items()}
-        kind_of_secret = value.get("type") or "Opaque"
-        return {
-            "kind": kind,
-            "type": kind_of_secret,
-            "data": {key: wrapped_base64(each) for key, each in raw.items()},
-        }
-    content: dict[str, Any] = {"kind": kind}
-    if texts:
-        content["data"] = texts
-    if raw:
-        content["binaryData"] = {key: wrapped_base64(each) for key, each in raw.items()}
-    return content
-
-
-def _mapping(document: Document, placed: Placed, field: str) -> Iterable[tuple[str, Any]]:
-    found = placed.value.get(field)
-    if found is None:
-        return ()
-    if not isinstance(found, dict):
-        raise _error(document, placed, (field,), f"{field} has to be a mapping")
-    return found.items()
-
-
-def _text(document: Document, placed: Placed, field: str, key: str, value: object) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise _error(document, placed, (field, key), f"{field}.{key} has to be text: put it in quotes")
-    return value
-
-
-def _error(document: Document, placed: Placed, path: Path, message: str) -> ManifestError:
-    metadata = placed.value["metadata"]
-    what = f"{placed.value['kind'].lower()}/{metadata.get('name')}"
-    return ManifestError(document.origin, *document.where((*placed.path, *path)), f"{what}: {message}")
