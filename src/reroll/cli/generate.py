@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
-
-if TYPE_CHECKING:
-    from reroll.core.records import ConfigId
-    from reroll.manifests.external import Annotated as ExternalDigests
-    from reroll.manifests.hash_names import HashNames, Keep
 
 
 def generate(
@@ -135,10 +130,10 @@ def generate(
     }
     if hash_names and prune:
         raise Failure("--hash-names and --prune exclude each other: generate, apply, then prune", 2)
-    for given, wanted, on in ((of_hashing, "--hash-names", hash_names), (of_pruning, "--prune", prune)):
+    for given, mode, on in ((of_hashing, "--hash-names", hash_names), (of_pruning, "--prune", prune)):
         for option, value in given.items():
             if value and not on:
-                raise Failure(f"{option} goes with {wanted} only", 2)
+                raise Failure(f"{option} goes with {mode} only", 2)
     if prune:
         if paths:
             raise Failure(f"--prune looks at the cluster, and not at {paths[0]}", 2)
@@ -155,29 +150,27 @@ def generate(
         )
         return prune_generations(asked, kubeconfig, context)
     try:
-        if not hash_names:
-            if namespace:
-                raise Failure(
-                    "--namespace goes with --hash-names or --prune: write it in the kustomization", 2
-                )
-            return _build(paths)
-        if namespace and len(namespace) > 1:
-            raise Failure("--namespace is given once with --hash-names", 2)
-        hashed, digests = _hashing(
-            namespace[0] if namespace else None,
-            all,
-            leave or (),
-            external or (),
-            configuration or (),
-            kind or (),
-            mark,
-            tuple(keep or ()),
-            key_file,
-        )
-        return _hash(paths, hashed, digests, in_place, check, kubeconfig, context)
+        if hash_names:
+            if namespace and len(namespace) > 1:
+                raise Failure("--namespace is given once with --hash-names", 2)
+            from reroll.cli.hash_names import Wanted, write_hashed
+
+            wanted = Wanted(
+                namespace=namespace[0] if namespace else None,
+                all=all,
+                leave=tuple(leave or ()),
+                external=tuple(external or ()),
+                configurations=tuple(configuration or ()),
+                kinds=tuple(kind or ()),
+                mark=mark,
+                keep=tuple(keep or ()),
+                key_file=key_file,
+            )
+            return write_hashed(paths, wanted, in_place, check, kubeconfig, context)
+        if namespace:
+            raise Failure("--namespace goes with --hash-names or --prune: write it in the kustomization", 2)
+        return _build(paths)
     except ManifestError as error:
-        raise Failure(str(error), 2) from error
-    except ValueError as error:
         raise Failure(str(error), 2) from error
     except OSError as error:
         if isinstance(error, BrokenPipeError):
@@ -202,132 +195,3 @@ def _build(paths: Sequence[str]) -> int:
     sys.stdout.buffer.write(as_yaml(build(path)).encode("utf-8", "surrogatepass"))
     sys.stdout.flush()
     return 0
-
-
-def _hashing(
-    namespace: str | None,
-    all: bool,
-    leave: Sequence[str],
-    external: Sequence[str],
-    configuration: Sequence[str],
-    kinds: Sequence[str],
-    mark: bool,
-    keep: tuple[Keep, ...],
-    key_file: str | None,
-) -> tuple[HashNames, ExternalDigests | None]:
-    """What is to be done. Raises ValueError, in words for people, and ManifestError for a configuration."""
-    import os
-    from pathlib import Path
-
-    from reroll.cli.stamp import _key
-    from reroll.manifests.external import Annotated as ExternalDigests
-    from reroll.manifests.external import externals_of
-    from reroll.manifests.hash_names import HashNames, Options
-    from reroll.manifests.kustomization import read_name_references
-    from reroll.manifests.resource_files import Folder
-    from reroll.manifests.stamp.options import Options as StampOptions
-    from reroll.manifests.stamp.options import templates_of
-
-    home = namespace if namespace is not None else os.environ.get("HELM_NAMESPACE", "")
-    templates = templates_of(True, tuple(kinds))
-    externals = externals_of(external)
-    left = {_object(word, "--leave") for word in leave} | set(externals)
-    places = [
-        place
-        for file in configuration
-        for place in read_name_references(Folder(Path(file).parent), Path(file).name)
-    ]
-    options = Options(
-        namespace=home,
-        all=all,
-        leave=frozenset(left),
-        mark=mark,
-        keep=keep,
-        templates=templates,
-        places=tuple(places),
-    )
-    digests = None
-    if externals:
-        own = StampOptions(namespace=home, templates=templates, key=_key(key_file))
-        digests = ExternalDigests(externals, own)
-    return HashNames(options, digests), digests
-
-
-def _object(word: str, option: str) -> tuple[str, str]:
-    kind, slash, name = word.partition("/")
-    if kind.lower() not in ("configmap", "secret") or not slash or not name:
-        raise ValueError(f"{option} {word}: write KIND/NAME, such as configmap/app or secret/db")
-    return kind.lower(), name
-
-
-def _hash(
-    paths: Sequence[str],
-    hashed: HashNames,
-    digests: ExternalDigests | None,
-    in_place: bool,
-    check: bool,
-    kubeconfig: str | None,
-    context: str | None,
-) -> int:
-    import sys
-    from typing import cast
-
-    from reroll.cli.failure import Failure
-    from reroll.manifests.in_place import write_in_place
-    from reroll.manifests.stamp.run import Stamper, by_file, sources, to_stream
-
-    if in_place and ("-" in paths or not paths):
-        raise Failure("--in-place needs files or folders: standard input can't be written", 2)
-    with sources(paths or ("-",), sys.stdin.buffer) as found:
-        for source in found:
-            hashed.learn(source.documents())
-        if digests is not None:
-            if missing := digests.missing():
-                _look_up(missing, digests, kubeconfig, context)
-            digests.decide()
-        hashed.decide()
-        notes = list(hashed.notes)
-        if digests is not None:
-            notes += [f"no workload here reads {one}, which --external names" for one in digests.unread()]
-        for note in notes:
-            print(f"reroll: {note}", file=sys.stderr)
-        writer = cast("Stamper", hashed)  # they ask for `written` only
-        if not (in_place or check):
-            to_stream(writer, found, sys.stdout.buffer)
-            return 0
-        changed = by_file(writer, found)
-        if in_place and not check:
-            for source, _, after in changed:
-                assert source.path is not None
-                write_in_place(source.path, after)
-    for change in (*hashed.changes, *(digests.changes if digests is not None else ())):
-        print(f"reroll: {change}", file=sys.stderr)
-    return 1 if check and changed else 0
-
-
-def _look_up(
-    missing: Sequence[ConfigId], digests: ExternalDigests, kubeconfig: str | None, context: str | None
-) -> None:
-    """Ask the cluster for what is external, and for the key of the installation where none was given."""
-    import asyncio
-
-    from reroll.insight.simulation.capture import find_key
-    from reroll.kube.client import Client
-    from reroll.kube.config import load_config
-    from reroll.manifests.stamp.lookup import look_up
-
-    cluster = load_config(kubeconfig=kubeconfig, context=context)
-
-    async def ask() -> None:
-        async with Client(cluster) as client:
-            home = digests.options.namespace or cluster.namespace
-            if digests.options.key is None:
-                places = dict.fromkeys(["reroll", home])
-                key = await find_key(client, [(place, "reroll-digest-key") for place in places])
-                digests.use_key(key)
-            await look_up(client, missing, digests.contents, home)
-
-    try:
-        asyncio.run(ask())
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from group

@@ -96,6 +96,7 @@ def stamp(
     import sys
 
     from reroll.cli.failure import Failure
+    from reroll.cli.key_file import key_of
     from reroll.manifests.in_place import write_in_place
     from reroll.manifests.problem import ManifestError
     from reroll.manifests.stamp.options import (
@@ -125,7 +126,7 @@ def stamp(
             namespace=namespace if namespace is not None else os.environ.get("HELM_NAMESPACE", ""),
             templates=templates_of(jobs, tuple(kind or ())),
             extras=_extras(extra or (), extra_env or ()),
-            key=_key(key_file),
+            key=key_of(key_file),
         )
     except ValueError as error:
         raise Failure(str(error), 2) from error
@@ -200,24 +201,6 @@ def _extras(files: Sequence[str], variables: Sequence[str]) -> tuple[Extra, ...]
                 2,
             )
     return tuple(found)
-
-
-def _key(path: str | None) -> DigestKey | None:
-    import base64
-    import binascii
-    from pathlib import Path
-
-    from reroll.cli.failure import Failure
-    from reroll.core.digests import DigestKey
-
-    if path is None:
-        return None
-    try:
-        return DigestKey(base64.b64decode(Path(path).read_bytes().strip(), validate=True))
-    except OSError as error:
-        raise Failure(f"--key-file {path}: {error.strerror}", 2) from error
-    except (ValueError, binascii.Error) as error:
-        raise Failure(f"{path} holds no digest key: reroll snapshot --key-file writes one", 2) from error
 
 
 def _cluster(options: Options, kubeconfig: str | None, context: str | None) -> tuple[Options, LookUp]:

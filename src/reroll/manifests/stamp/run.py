@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, BinaryIO, Final
+from typing import IO, BinaryIO, Final, Protocol
 
 from msgspec import Struct
 
@@ -34,6 +34,14 @@ LookUp = Callable[[Sequence[ConfigId], Contents, str], None]
 """(what is not in the stream, where to put it, namespace of what names none)"""
 
 
+class Writer(Protocol):
+    """What has read all sources once, and can write them: `Stamper` here, and `HashNames`."""
+
+    def written(self, documents: Iterable[Document], first: int) -> Iterator[str]:
+        """The texts of the documents, the first of which is the stream's `first`th. Raises ManifestError."""
+        ...
+
+
 class Source(Struct):
     """A file, or standard input kept for a second reading."""
 
@@ -54,9 +62,7 @@ class Source(Struct):
                 stat = self.path.stat()
                 now = (stat.st_mtime_ns, stat.st_size)
                 if self.known not in ((0, 0), now):
-                    raise ManifestError(
-                        self.origin, 0, 0, "was changed while it was being stamped: try again"
-                    )
+                    raise ManifestError(self.origin, 0, 0, "was changed while it was being read: try again")
                 self.known = now
                 yield from read_documents(file, self.origin)
         except OSError as error:
@@ -156,14 +162,14 @@ def stamped(stamper: Stamper, found: Sequence[Source], look_up: LookUp | None = 
     stamper.decide()
 
 
-def to_stream(stamper: Stamper, found: Sequence[Source], out: BinaryIO) -> None:
+def to_stream(writer: Writer, found: Sequence[Source], out: BinaryIO) -> None:
     """All sources as one stream. Nothing is written to `out` before the last edit is made. Raises ManifestError."""
     number = 0
     with SpooledTemporaryFile(IN_MEMORY) as whole:
         end = b""
         for source in found:
             first = True
-            for text in stamper.written(source.documents(), number):
+            for text in writer.written(source.documents(), number):
                 raw = text.encode()
                 if first and whole.tell():
                     if end != b"\n":
@@ -179,7 +185,7 @@ def to_stream(stamper: Stamper, found: Sequence[Source], out: BinaryIO) -> None:
     out.flush()
 
 
-def by_file(stamper: Stamper, found: Sequence[Source]) -> list[tuple[Source, str, str]]:
+def by_file(writer: Writer, found: Sequence[Source]) -> list[tuple[Source, str, str]]:
     """(source, text before, text after) of the files that change. Raises ManifestError."""
     changed: list[tuple[Source, str, str]] = []
     number = 0
@@ -191,7 +197,7 @@ def by_file(stamper: Stamper, found: Sequence[Source]) -> list[tuple[Source, str
                 texts.append(document.text)
                 yield document
 
-        after = list(stamper.written(kept(source.documents()), number))
+        after = list(writer.written(kept(source.documents()), number))
         number += len(after)
         if before != after:
             changed.append((source, "".join(before), "".join(after)))

@@ -1,0 +1,27 @@
+"""The digest key that a command is given in a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reroll.core.digests import DigestKey
+
+
+def key_of(path: str | None) -> DigestKey | None:
+    """The key in the file that `reroll snapshot --key-file` wrote; None: no file is given. Raises Failure."""
+    import base64
+    import binascii
+    from pathlib import Path
+
+    from reroll.cli.failure import Failure
+    from reroll.core.digests import DigestKey
+
+    if path is None:
+        return None
+    try:
+        return DigestKey(base64.b64decode(Path(path).read_bytes().strip(), validate=True))
+    except OSError as error:
+        raise Failure(f"--key-file {path}: {error.strerror}", 2) from error
+    except (ValueError, binascii.Error) as error:
+        raise Failure(f"{path} holds no digest key: reroll snapshot --key-file writes one", 2) from error
