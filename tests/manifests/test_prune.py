@@ -248,6 +248,58 @@ async def test_what_changed_meanwhile_stays(stage: Stage) -> None:
     assert f"app-{SUFFIXES[0]}" in stage.there()
 
 
+async def test_its_own_name_on_itself_is_no_reason_to_stay(stage: Stage) -> None:
+    """Deploy tools write it there: kubectl the whole object, Argo CD what it tracks."""
+    old = generation("app", SUFFIXES[0])
+    tracked = f"shop:/ConfigMap:{stage.namespace}/app-{SUFFIXES[0]}"
+    old["metadata"]["annotations"] |= {"argocd.argoproj.io/tracking-id": tracked}
+    stage.kubectl("-n", stage.namespace, "apply", "-f", "-", input=json.dumps(old))
+    stage.then(generation("app", SUFFIXES[1]))
+    assert states(await stage.look()) == {f"app-{SUFFIXES[0]}": "unused", f"app-{SUFFIXES[1]}": "newest"}
+
+
+def custom_resource(kind: str, version: str) -> dict[str, Any]:
+    """A definition whose objects hold anything."""
+    plural = f"{kind.lower()}s"
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.prune.example.com"},
+        "spec": {
+            "group": "prune.example.com",
+            "names": {"kind": kind, "plural": plural},
+            "scope": "Namespaced",
+            "versions": [
+                {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+            ],
+        },
+    }
+
+
+async def test_a_kind_of_an_old_version_of_its_group_is_looked_through(
+    stage: Stage, kubectl: Kubectl
+) -> None:
+    """As Istio's EnvoyFilter, which is in v1alpha3 while the group's preferred version is v1."""
+    definitions = [custom_resource("Gate", "v1"), custom_resource("Filter", "v1alpha3")]
+    names = [f"customresourcedefinition/{one['metadata']['name']}" for one in definitions]
+    kubectl("create", "-f", "-", input="\n---\n".join(map(json.dumps, definitions)))
+    try:
+        kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+        stage.create(generation("app", SUFFIXES[0]))
+        namer = {
+            "apiVersion": "prune.example.com/v1alpha3",
+            "kind": "Filter",
+            "metadata": {"name": "namer"},
+            "spec": {"config": f"app-{SUFFIXES[0]}"},
+        }
+        stage.then(generation("app", SUFFIXES[1]), namer)
+        (old, _) = (await stage.look()).generations
+        assert (old.state, old.named_by) == ("named", ("filter/namer",))
+    finally:
+        kubectl("delete", *names)
+
+
 async def test_other_namespaces_are_not_touched(stage: Stage, cluster: Cluster, kubectl: Kubectl) -> None:
     """Equal content has equal names in every namespace: a pod here does not keep what is there."""
     other = f"{stage.namespace}-other"
@@ -270,6 +322,23 @@ async def test_other_namespaces_are_not_touched(stage: Stage, cluster: Cluster, 
         ]
         await there.delete(await there.look())
         assert there.there() == {f"app-{SUFFIXES[1]}"}
+        # What tells the namespace too, such as an argument NAMESPACE/NAME, means this one.
+        there.create(generation("app", SUFFIXES[0]))
+        stage.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "y"},
+                "spec": {
+                    "containers": [
+                        {"name": "a", "image": "a", "args": [f"--default={other}/app-{SUFFIXES[0]}"]}
+                    ]
+                },
+            }
+        )
+        async with Client(load_config(kubeconfig=str(cluster.kubeconfig))) as client:
+            both = await survey(client, now=time.time() + 5, namespaces=(stage.namespace, other))
+        assert [one.named_by for one in both.generations if one.namespace == other][-1] == ("pod/y",)
         assert stage.there() == {f"app-{SUFFIXES[0]}", f"app-{SUFFIXES[1]}"}
     finally:
         kubectl("delete", "namespace", other, "--wait=false")
