@@ -46,12 +46,13 @@ def read_literal(literal: str) -> tuple[str, str]:
 
 
 def read_file_source(source: str) -> tuple[str, str]:
-    """(key, path) of ``[KEY=]PATH``; without a key it is the file's name. Raises ValueError."""
+    """(key, path) of ``[KEY=]PATH``; without a key it is the file's name. Raises ValueError, without what was given:
+    it can be a Secret's content in the wrong list."""
     if source.count("=") > 1:
-        raise ValueError(f"{source}: neither a key nor a path can have a = in it")
+        raise ValueError("neither a key nor a path can have a = in it")
     key, equals, path = source.partition("=")
     if not equals:
         key, path = source.rstrip("/").rpartition("/")[2], source
     if not key or not path:
-        raise ValueError(f"{source}: a file is written PATH or KEY=PATH")
+        raise ValueError("a file is written PATH or KEY=PATH")
     return key, path

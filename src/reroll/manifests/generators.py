@@ -110,11 +110,11 @@ def _content(generator: Generator, folder: Folder) -> dict[str, bytes]:
         except ValueError as error:
             raise ManifestError(generator.where, 0, 0, f"literals[{number}]: {error}") from None
         add(key, text.encode("utf-8", "surrogatepass"), f"literals[{number}]")
-    for source in generator.files:
+    for number, source in enumerate(generator.files):
         try:
             key, file = read_file_source(source)
         except ValueError as error:
-            raise ManifestError(generator.where, 0, 0, str(error)) from None
+            raise ManifestError(generator.where, 0, 0, f"files[{number}]: {error}") from None
         add(key, folder.read(file), source)
     return found
 
