@@ -13,6 +13,7 @@ from reroll.cli.demo import demo
 from reroll.cli.explain import explain
 from reroll.cli.generate import generate
 from reroll.cli.lint import lint
+from reroll.cli.migrate import migrate
 from reroll.cli.reloader import app as reloader
 from reroll.cli.restart import restart
 from reroll.cli.sandbox import sandbox
@@ -35,6 +36,7 @@ for _command in (
     explain,
     generate,
     lint,
+    migrate,
     reloader,
     restart,
     sandbox,
@@ -49,16 +51,8 @@ app.register_install_completion_command(name="--install-completion")
 
 def run() -> None:
     """The entry point. Exit codes: 0 done, 1 failed, 2 not understood."""
-    from reroll.kube.config import ConfigError
-    from reroll.kube.errors import ApiError
-    from reroll.settings import SettingsError
-
     try:
         code = app(exit_on_error=False, print_error=True)
-    except (ConfigError, SettingsError) as error:
-        code = _complain(str(error), 2)
-    except ApiError as error:
-        code = _complain(str(error), 1)
     except BrokenPipeError:
         code = 141
     except Exception as error:
@@ -70,11 +64,18 @@ def _known(error: Exception) -> int:
     from cyclopts import CycloptsError
 
     from reroll.cli.failure import Failure
+    from reroll.kube.config import ConfigError
+    from reroll.kube.errors import ApiError
+    from reroll.settings import SettingsError
 
     if isinstance(error, CycloptsError):
         return 2  # it was printed already, with the nearest valid word
     if isinstance(error, Failure):
         return _complain(str(error), error.code)
+    if isinstance(error, (ConfigError, SettingsError)):
+        return _complain(str(error), 2)
+    if isinstance(error, ApiError):
+        return _complain(str(error), 1)
     raise error
 
 
