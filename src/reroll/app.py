@@ -161,12 +161,17 @@ class Controller:
             events_dropped=lambda: self.events.statistics().dropped,
             leading=lambda: self.working and self.leading,
         )
+        if self.alerts is not None:
+            alerts = self.alerts
+            self.metrics.watch(alerts=alerts.statistics, alerts_dropped=lambda: alerts.statistics().dropped)
         self.announcer: Announcer | None = None
         if settings.webhook_url:
             told = {"update", *(["add"] if settings.on_create == "always" else [])}
             told |= {"delete"} if settings.on_delete else set()
+            webhook = Webhook(settings.webhook_url, proxy=settings.alert_proxy)
+            self.metrics.watch(webhook=webhook.statistics)
             self.announcer = Announcer(
-                Webhook(settings.webhook_url, proxy=settings.alert_proxy),
+                webhook,
                 self.store,
                 frozenset(told),
                 may_act=lambda: self.working and self.leading,

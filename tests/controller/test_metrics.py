@@ -59,8 +59,12 @@ def test_every_series_of_known_labels_is_there_from_the_start() -> None:
         assert value(metrics, "reroll_requests_total", verb=verb, code="200") == 0
         assert value(metrics, "reroll_requests_total", verb=verb, code="error") == 0
         assert value(metrics, "reroll_request_seconds_count", verb=verb) == 0
+    for to in ("alert", "webhook"):
+        for outcome in ("sent", "retried", "failed"):
+            assert value(metrics, "reroll_deliveries_total", to=to, outcome=outcome) == 0
     for name in (
         "reroll_change_to_patch_seconds_count",
+        "reroll_alerts_dropped_total",
         "reroll_events_dropped_total",
         "reroll_policy_problems",
         "reroll_queue_delayed",

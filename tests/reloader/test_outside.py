@@ -64,6 +64,15 @@ async def outside() -> AsyncIterator[Outside]:
     await runner.cleanup()
 
 
+def delivered(control: Controller, to: str) -> dict[str, float | None]:
+    """Outcome -> how often, as a scrape shows it."""
+    sample = control.metrics.registry.get_sample_value
+    return {
+        outcome: sample("reroll_deliveries_total", {"to": to, "outcome": outcome})
+        for outcome in ("sent", "retried", "failed")
+    }
+
+
 async def test_an_alert_tells_what_was_reloaded(stage: Any, reloader: Any, outside: Outside) -> None:
     await stage.config_map("app", {"key": "confidential-1"})
     await stage.create(deployment("web"))
@@ -74,10 +83,11 @@ async def test_an_alert_tells_what_was_reloaded(stage: Any, reloader: Any, outsi
         "ALERT_WEBHOOK_URL": outside.url,
         "ALERT_ADDITIONAL_INFO": "cluster one",
     }
-    async with reloader(stage, environ=environ):
+    async with reloader(stage, environ=environ) as control:
         await stage.adopted("web")
         await stage.set("ConfigMap", "app", {"key": "confidential-2"})
         await asyncio.sleep(1.0)
+    assert delivered(control, "alert") == {"sent": 1, "retried": 0, "failed": 0}
     text = json.dumps(outside.bodies)
     assert len(outside.bodies) == 1
     for word in ("cluster one", "web", "app", stage.namespace, "attachments"):
@@ -89,7 +99,7 @@ async def test_the_webhook_takes_the_place_of_reloads(stage: Any, reloader: Any,
     await stage.config_map("app", {"key": "1"})
     await stage.config_map("nobodys", {"key": "1"})
     await stage.create(deployment("web"))
-    async with reloader(stage, f"--webhook-url={outside.url}"):
+    async with reloader(stage, f"--webhook-url={outside.url}") as control:
         await stage.patch("ConfigMap", "app", {"metadata": {"labels": {"a": "b"}}})
         await stage.set("ConfigMap", "nobodys", {"key": "2"})
         await stage.set("ConfigMap", "app", {"key": "2"})
@@ -99,6 +109,7 @@ async def test_the_webhook_takes_the_place_of_reloads(stage: Any, reloader: Any,
 
         await stage.until(told, "the webhook was not told")
         await asyncio.sleep(0.3)
+        assert delivered(control, "webhook") == {"sent": 2, "retried": 0, "failed": 0}
     assert [(body["webhook"], body["name"]) for body in outside.bodies] == [
         ("update successful", "nobodys"),
         ("update successful", "app"),

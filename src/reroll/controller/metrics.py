@@ -99,6 +99,17 @@ class Collection(Protocol):
         ...
 
 
+class Delivered(Protocol):
+    """What became of what was sent to somebody outside; the alerts and the webhook have it."""
+
+    @property
+    def sent(self) -> int: ...
+    @property
+    def retried(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+
+
 class Metrics:
     """All metrics of one controller, in a registry of its own.
 
@@ -244,9 +255,13 @@ class Metrics:
         problems: Callable[[], int] | None = None,
         events_dropped: Callable[[], int] | None = None,
         leading: Callable[[], bool] | None = None,
+        alerts: Callable[[], Delivered] | None = None,
+        alerts_dropped: Callable[[], int] | None = None,
+        webhook: Callable[[], Delivered] | None = None,
     ) -> None:
         """Whom to ask at a scrape. `objects` gives the number of objects held, by resource or by kind;
-        `problems` the number of workloads with an annotation that is not understood."""
+        `problems` the number of workloads with an annotation that is not understood; `alerts_dropped` the number of
+        notices in them that nobody was told of."""
         asked = self._asked
         asked.queue = queue or asked.queue
         asked.collections = collections or asked.collections
@@ -254,6 +269,11 @@ class Metrics:
         asked.problems = problems or asked.problems
         asked.events_dropped = events_dropped or asked.events_dropped
         asked.leading = leading or asked.leading
+        asked.alerts_dropped = alerts_dropped or asked.alerts_dropped
+        if alerts is not None:
+            asked.delivered["alert"] = alerts
+        if webhook is not None:
+            asked.delivered["webhook"] = webhook
 
 
 def failure_reason(reason: str) -> str:
@@ -280,6 +300,8 @@ class _Asked(Collector):
         self.problems: Callable[[], int] = lambda: 0
         self.events_dropped: Callable[[], int] = lambda: 0
         self.leading: Callable[[], bool] = lambda: False
+        self.alerts_dropped: Callable[[], int] = lambda: 0
+        self.delivered: dict[str, Callable[[], Delivered] | None] = {"alert": None, "webhook": None}
 
     def collect(self) -> Iterator[Metric]:
         build = GaugeMetricFamily("reroll_build_info", "Always 1.", labels=["version", "python"])
@@ -306,6 +328,24 @@ class _Asked(Collector):
             "reroll_events_dropped",
             "Events given up: too many waited, or the server would not take them.",
             value=self.events_dropped(),
+        )
+        yield from self._of_the_deliveries()
+
+    def _of_the_deliveries(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "reroll_deliveries",
+            "Messages to chats and posts to the webhook: taken, tried again, or given up.",
+            labels=["to", "outcome"],
+        )
+        for to, ask in self.delivered.items():
+            found = ask() if ask is not None else None
+            for outcome in ("sent", "retried", "failed"):
+                family.add_metric([to, outcome], getattr(found, outcome) if found is not None else 0)
+        yield family
+        yield CounterMetricFamily(
+            "reroll_alerts_dropped",
+            "Notices that no chat was told of: too many waited, or their message was given up.",
+            value=self.alerts_dropped(),
         )
 
     def _of_the_queue(self) -> Iterator[Metric]:
