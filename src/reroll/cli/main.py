@@ -13,7 +13,6 @@ from reroll.cli.demo import demo
 from reroll.cli.explain import explain
 from reroll.cli.generate import generate
 from reroll.cli.lint import lint
-from reroll.cli.migrate import migrate
 from reroll.cli.reloader import app as reloader
 from reroll.cli.restart import restart
 from reroll.cli.sandbox import sandbox
@@ -36,7 +35,6 @@ for _command in (
     explain,
     generate,
     lint,
-    migrate,
     reloader,
     restart,
     sandbox,
@@ -64,14 +62,15 @@ def _known(error: Exception) -> int:
     from cyclopts import CycloptsError
 
     from reroll.cli.failure import Failure
-    from reroll.kube.config import ConfigError
-    from reroll.kube.errors import ApiError
-    from reroll.settings import SettingsError
 
     if isinstance(error, CycloptsError):
         return 2  # it was printed already, with the nearest valid word
     if isinstance(error, Failure):
         return _complain(str(error), error.code)
+    from reroll.kube.config import ConfigError
+    from reroll.kube.errors import ApiError
+    from reroll.settings import SettingsError
+
     if isinstance(error, (ConfigError, SettingsError)):
         return _complain(str(error), 2)
     if isinstance(error, ApiError):
