@@ -13,6 +13,7 @@ from reroll.cli.demo import demo
 from reroll.cli.explain import explain
 from reroll.cli.generate import generate
 from reroll.cli.lint import lint
+from reroll.cli.migrate import migrate
 from reroll.cli.reloader import app as reloader
 from reroll.cli.restart import restart
 from reroll.cli.sandbox import sandbox
@@ -35,6 +36,7 @@ for _command in (
     explain,
     generate,
     lint,
+    migrate,
     reloader,
     restart,
     sandbox,
