@@ -152,7 +152,7 @@ def meant(held: WorkloadRecord, policy: Policy, existing: Mapping[ConfigKind, tu
     {},
     False,
     (Reference(kind="secret", name="db", means="env", where="here"),),
-    {kind: NAMES for kind in KINDS},
+    dict.fromkeys(KINDS, NAMES),
 )
 def test_what_is_proposed_follows_what_the_old_annotations_follow(
     kind: str,

@@ -45,7 +45,10 @@ def test_examples(expression: str, items: tuple[str, ...] | None) -> None:
     assert as_items(expression) == items
 
 
-SOME = r"a b - 0 . .* .+ \. \d \w [ab] [a-c] [^a] [^0-9] a? .? b{2} [a.] a* [a-b]+ (?:b|) ^ $ x ( ) { } * ? | \ A [ ] (?i)"
+SOME = (
+    r"a b - 0 . .* .+ \. \d \w [ab] [a-c] [^a] [^0-9] a? .? b{2} [a.] "
+    r"a* [a-b]+ (?:b|) ^ $ x ( ) { } * ? | \ A [ ] (?i)"
+)
 atoms = st.sampled_from(SOME.split(" "))
 sequences = st.lists(atoms, max_size=5).map("".join)
 expressions = st.one_of(

@@ -51,7 +51,7 @@ KINDS: Final = {
         Kind("M205", "warning", "Nothing is referenced that could be followed"),
         Kind("M206", "warning", "An object is named that is not there"),
         Kind("M207", "warning", "A search that finds nothing"),
-        Kind("M208", "warning", "Reloader or wave does not act on this kind"),
+        Kind("M208", "warning", "Reloader or wave does not act on this kind of object"),
         Kind("M209", "warning", "Reloader does not work in this namespace"),
         Kind("M210", "info", "An object is followed that opts out itself"),
         Kind("M211", "info", "All that is followed has a hash in its name"),
@@ -305,6 +305,14 @@ def _reaches(workload: Workload, scene: Scene, found: list[Mechanism], say: Find
     reloader = scene.reloader
     policy = reloader_policy(workload, reloader)
     asked = policy.enabled and any(map(reloader.keys.read, [*workload.annotations, *workload.carried]))
+    for kind in ALL_KINDS:
+        for key in (reloader.keys.reload[kind], reloader.keys.typed_auto[kind]):
+            if kind not in reloader.config_kinds and (key in workload.annotations or key in workload.carried):
+                yield say(
+                    "M208",
+                    f"{key} does nothing: Reloader ({reloader.told_by}) does not watch {_WORDS[kind]} objects",
+                    _place(workload, key),
+                )
     if asked:
         why = acts(workload, reloader, scene)
         if why:

@@ -98,6 +98,8 @@ async def running_reloader(client: Client, namespaces: Sequence[str], notes: lis
         found = await find_reloader(client, tuple(namespaces))
     if found is None:
         notes.append("whether Reloader runs can't be told: Deployments of the cluster can't be listed")
+    if found == "":
+        notes.append("Reloader was not found running: what its annotations ask for is told as if it ran")
     if not found:
         return None
     namespace, _, name = found.partition("/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reroll.core.kinds import CRON_JOB, JOB
 from reroll.core.records import Consumed
@@ -162,7 +163,7 @@ def report(scene: Scene, plans: Plans, where: Where = lambda source, path: sourc
 
 
 def _proposal(workload: Workload, scene: Scene) -> Proposal:
-    return propose(
+    found = propose(
         workload.kind,
         workload.annotations,
         workload.carried,
@@ -170,6 +171,10 @@ def _proposal(workload: Workload, scene: Scene) -> Proposal:
         namespace=scene.namespace_annotations(workload.namespace),
         auto_all=scene.reloader.auto_all,
     )
+    if not workload.template_at and any(old.where == "template" for old in found.carried):
+        # They stand on the template of another workload, and stay there: what hides them has to stay as well.
+        return replace(found, carried=())
+    return found
 
 
 def after(annotations: Mapping[str, str], proposal: Proposal) -> dict[str, str]:
@@ -253,12 +258,14 @@ def _differences(
             yield "a finished Job is left alone; Reloader runs it again (reroll: --finished-jobs)"
     elif ours and reloader_policy(workload, scene.reloader).enabled and acts(workload, scene.reloader, scene):
         yield "Reloader leaves it alone, and reroll acts on its annotations"
-    if any(one.name == "wave" for one in acting) and any(one.keys is not None for one in ours.values()):
-        yield "only the keys that are read count, as with wave"
+    names = {config.short(home) for config in ours}
+    for name in [name for one in acting if one.name == "wave" for name in one.objects if name not in names]:
+        if name.count("/") == 2:
+            yield f"{name}: of another namespace: reroll needs --cross-namespace, and reroll.dev/share-with on it"
     if ours and any(one.name == "checksum" for one in acting):
         yield "a deploy that changes the checksum and the configuration is one rollout to reroll"
     if set(ours) != {one.config for one in native}:
         missing = sorted(set(ours) - {one.config for one in native})
         if missing:
-            names = ", ".join(config.short(home) for config in missing)
-            yield f"{names}: followed only as long as the annotations that are kept are read"
+            left = ", ".join(config.short(home) for config in missing)
+            yield f"{left}: followed only as long as the annotations that are kept are read"

@@ -45,7 +45,7 @@ class Thing(Struct, frozen=True, dict=True):
     namespace: str
     name: str
 
-    @property
+    @cached_property
     def annotations(self) -> dict[str, str]:
         return strings(mapping(self.value.get("metadata")).get("annotations"))
 
