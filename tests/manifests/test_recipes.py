@@ -1,0 +1,90 @@
+"""docs/recipes.md holds: each hole is there in the real programs, and what is to be done instead closes it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cluster, Kubectl
+from tests.manifests.helm import BIN, Helm
+from tests.manifests.programs import located
+from tests.manifests.recipe_page import Command, File, headings, play, section, shell, steps
+
+OF_CHARTS = (
+    "Checksum of a template",
+    "Checksum by the chart's name",
+    "Checksum of all values",
+    "Configuration in the command",
+)
+"""The sections that need Helm; the others need a cluster."""
+
+
+@pytest.fixture(params=["helm3", "helm4"])
+def helm(request: pytest.FixtureRequest, tmp_path: Path) -> Helm:
+    return Helm(request.param, tmp_path / "home")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the files of the page are written, and its commands run."""
+    found = tmp_path / "work"
+    found.mkdir()
+    return found
+
+
+def path_with(folder: Path, **programs: Path) -> str:
+    """A PATH on which these are found by these names, and reroll."""
+    folder.mkdir()
+    for name, program in programs.items():
+        (folder / name).symlink_to(program)
+    return f"{folder}:{BIN}:/usr/bin:/bin"
+
+
+def test_each_recipe_shows_its_hole_and_what_closes_it() -> None:
+    for heading in headings():
+        recipe, _, rest = section(heading).partition("\n### The hole\n")
+        hole, _, instead = rest.partition("\n### Instead\n")
+        assert any(isinstance(step, File) for step in steps(recipe)), heading
+        for part in (hole, instead):
+            assert any(isinstance(step, Command) for step in steps(part)), heading
+
+
+@pytest.mark.parametrize("heading", OF_CHARTS)
+def test_recipes_of_charts(helm: Helm, heading: str, folder: Path, tmp_path: Path) -> None:
+    path = path_with(tmp_path / "bin", helm=located(helm.name))
+    play(section(heading), folder, {**helm.environment, "PATH": path})
+
+
+def test_an_upgrade_with_the_post_renderer_rolls_who_reads_what_changed(
+    helm: Helm, folder: Path, cluster: Cluster, kubectl: Kubectl, namespace: str
+) -> None:
+    """The upgrade of the page, on a real API server."""
+    for step in steps(section("Checksum of a template")):
+        if isinstance(step, File):
+            path = folder / step.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # as the page has it taken out
+            lines = step.text.splitlines(keepends=True)
+            path.write_text(
+                "".join(line for line in lines if "annotations:" not in line and "checksum" not in line)
+            )
+    (line,) = shell(section("Checksum of a template"))
+    program, *arguments = line.split()
+    assert program == "helm"
+    if helm.name == "helm4":
+        first = arguments.index("--post-renderer")
+        arguments[first:] = ["--post-renderer", helm.renderer, *helm.arguments]
+    arguments[arguments.index("./shop")] = str(folder / "shop")
+
+    def upgrade(*more: str) -> list[int]:
+        """The generations of web and cache afterwards: each change of a pod template is one more."""
+        helm.run(*arguments, *more, "-n", namespace, KUBECONFIG=str(cluster.kubeconfig))
+        found = json.loads(kubectl("get", "deployments", "web", "cache", "-n", namespace, "-o", "json"))
+        return [one["metadata"]["generation"] for one in found["items"]]
+
+    assert upgrade() == [1, 1]
+    assert upgrade("--set", "banner=Hello") == [1, 1]
+    assert upgrade("--set", "password=correct-horse") == [2, 1]
+    assert upgrade("--set", "password=correct-horse", "--set", "cache.size=128") == [2, 2]
