@@ -21,7 +21,7 @@ def migrate(
     check: Annotated[bool, Parameter(negative="")] = False,
     diff: Annotated[bool, Parameter(negative="")] = False,
     complete: Annotated[bool, Parameter(negative="")] = False,
-    reloader_flags: str | None = None,
+    reloader_flags: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     output: Annotated[Literal["table", "json", "yaml"], Parameter(name=["--output", "-o"])] = "table",
     exit_code: Annotated[bool, Parameter(negative="")] = False,
     namespace: Annotated[list[str] | None, Parameter(name=["--namespace", "-n"], negative="")] = None,
