@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from reroll.manifests.go_yaml import dump, meaning
+from reroll.manifests.hash_names import HashNames, Options
+from reroll.manifests.stream import read_documents
 from tests.manifests.kustomizations import ours, theirs, written
 from tests.manifests.programs import located, run
 
@@ -92,9 +94,8 @@ def harmless(content: bytes) -> bool:
     return all(c == "\n" or (c.isprintable() or c in " \xa0") for c in decoded)
 
 
-@given(st.lists(generators, min_size=1, max_size=8), options)
-@QUICK
-def test_generated_objects(made: list[dict[str, Any]], general: dict[str, Any]) -> None:
+def kustomization(made: list[dict[str, Any]], general: dict[str, Any]) -> dict[str, str | bytes]:
+    """The files of one that makes a ConfigMap and a Secret of each."""
     entries: dict[str, list[dict[str, Any]]] = {"configMapGenerator": [], "secretGenerator": []}
     files: dict[str, str | bytes] = {}
     for number, one in enumerate(made):
@@ -109,13 +110,61 @@ def test_generated_objects(made: list[dict[str, Any]], general: dict[str, Any]) 
             if kind == "secretGenerator" and one["type"]:
                 entry["type"] = one["type"]
             listed.append(entry)
-    kustomization = {**entries, "generatorOptions": general}
+    whole = {**entries, "generatorOptions": general}
+    return files | {"kustomization.yaml": json.dumps(whole, ensure_ascii=False)}
+
+
+@given(st.lists(generators, min_size=1, max_size=8), options)
+@QUICK
+def test_generated_objects(made: list[dict[str, Any]], general: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as name:
-        folder = written(
-            Path(name),
-            files | {"kustomization.yaml": json.dumps(kustomization, ensure_ascii=False)},
-        )
+        folder = written(Path(name), kustomization(made, general))
         assert ours(folder) == theirs(folder)
+
+
+def test_plain_manifests_are_given_the_same_names() -> None:
+    """Of what has no suffix, `--hash-names` makes the names that kustomize's generators give."""
+    seen: set[str] = set()
+    binary: set[str] = set()
+    immutable: set[str] = set()
+    unicode: set[str] = set()
+
+    @given(st.lists(generators.filter(lambda one: one["literals"]), min_size=3, max_size=6), st.booleans())
+    @QUICK
+    def check(made: list[dict[str, Any]], frozen: bool) -> None:
+        for one in made:
+            one["options"].pop("disableNameSuffixHash", None)
+        general = {"immutable": frozen}
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            named = theirs(written(folder / "named", kustomization(made, general)))
+            plain = theirs(
+                written(folder / "plain", kustomization(made, general | {"disableNameSuffixHash": True}))
+            )
+        done = HashNames(Options(all=True, mark=False))
+        done.learn(read_documents(plain, "plain"))
+        done.decide()
+        text = "".join(done.written(read_documents(plain, "plain"), 0))
+        expected = loaded(named)
+        assert loaded(text).keys() == expected.keys()
+        seen.update(expected)
+        for what, value in expected.items():
+            content = value.get("data", {})
+            binary.update([what] if "binaryData" in value else [])
+            immutable.update([what] if value.get("immutable") else [])
+            unicode.update([what] if any(not key.isascii() for key in content) else [])
+
+    check()
+    assert len(seen) >= 200
+    assert binary
+    assert immutable
+    assert unicode
+
+
+def loaded(text: str) -> dict[str, Any]:
+    """The objects, by kind and name."""
+    found = (placed.value for document in read_documents(text, "built") for placed in document.placed)
+    return {f"{one['kind']}/{one['metadata']['name']}": one for one in found}
 
 
 scalars = (
