@@ -372,7 +372,7 @@ def _named(workload: Workload, item: Selector, scene: Scene, say: Finder, keys: 
     if kind is None or kind == "secretproviderclass":
         return
     home = item.namespace or workload.namespace
-    names = [name for name in scene.existing(kind, home) if item.matches_name(name)]
+    names = scene.named([item], kind, workload.namespace)
     if not names:
         shown = str(Selector(kind, item.namespace, item.pattern))
         yield say(

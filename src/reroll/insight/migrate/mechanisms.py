@@ -136,7 +136,7 @@ def _wanted(one: Consumed, ignored: bool, matchable: bool) -> bool:
 
 
 def _consumed(record: WorkloadRecord, policy: Policy, scene: Scene) -> tuple[Consumed, ...]:
-    return consumption(record, policy, scene.existing)
+    return consumption(record, policy, lambda kind, home: scene.named(policy.follow, kind, home))
 
 
 def short(configs: Iterable[ConfigId], home: str) -> tuple[str, ...]:

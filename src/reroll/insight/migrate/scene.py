@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from msgspec import Struct
 from reroll.core.kinds import DEPLOYMENT, KINDS, ROLLOUT
 from reroll.core.records import ConfigId, ConfigKind, WorkloadId, WorkloadRecord
 from reroll.core.references import references
+from reroll.core.selector import Selector
 from reroll.core.template import PodTemplate
 from reroll.dialects.reloader import DEFAULT_KEYS, Keys
 from reroll.insight.lint.shape import at, mapping, strings, text
@@ -122,6 +123,7 @@ class Scene:
         self.controllers: list[str] = []
         """Deployments that run reroll, as ``NAMESPACE/NAME``."""
         self.reloader = Reloader()
+        self._answers: dict[tuple[str, str, ConfigKind, str], list[str]] = {}
         self.notes: list[str] = []
         """What could not be read."""
 
@@ -163,23 +165,46 @@ class Scene:
             )
 
     @cached_property
-    def _names(self) -> dict[ConfigKind, dict[str, list[Config]]]:
-        found: dict[ConfigKind, dict[str, list[Config]]] = {}
+    def _names(self) -> dict[ConfigKind, dict[str, dict[str, Config]]]:
+        found: dict[ConfigKind, dict[str, dict[str, Config]]] = {}
         for config in self.configs:
-            found.setdefault(config.id.kind, {}).setdefault(config.namespace, []).append(config)
+            found.setdefault(config.id.kind, {}).setdefault(config.namespace, {}).setdefault(
+                config.name, config
+            )
         return found
 
-    def existing(self, kind: ConfigKind, namespace: str) -> Iterable[str]:
-        """The names of what is there. Of manifests, what names no namespace may be in any."""
-        spaces = self._names.get(kind, {})
-        wanted = [namespace, ""] if namespace else list(spaces)
-        return dict.fromkeys(one.name for space in dict.fromkeys(wanted) for one in spaces.get(space, ()))
+    def named(self, items: Sequence[Selector], kind: ConfigKind, home: str) -> list[str]:
+        """The names of what is there of this kind and is meant by one of the items of a workload of `home`. Many
+        workloads have the same patterns, and a namespace can have many names, so the answers are kept."""
+        found: dict[str, None] = {}
+        for item in items:
+            if item.kind in (None, kind):
+                found |= dict.fromkeys(self._matched(item, kind, item.namespace or home))
+        return list(found)
+
+    def _matched(self, item: Selector, kind: ConfigKind, namespace: str) -> Sequence[str]:
+        """Of manifests, what names no namespace may be in any."""
+        key = (item.syntax, item.pattern, kind, namespace)
+        known = self._answers.get(key)
+        if known is None:
+            spaces = self._names.get(kind, {})
+            wanted = dict.fromkeys([namespace, ""]) if namespace else dict.fromkeys(spaces)
+            held = [spaces[space] for space in wanted if space in spaces]
+            if item.syntax == "exact":
+                known = [item.pattern] if any(item.pattern in names for names in held) else []
+            else:
+                known = list(
+                    dict.fromkeys(name for names in held for name in names if item.matches_name(name))
+                )
+            self._answers[key] = known
+        return known
 
     def find(self, id: ConfigId) -> Config | None:
         """The config object that is meant; None: it is not here."""
         spaces = self._names.get(id.kind, {})
         wanted = [id.namespace, ""] if id.namespace else list(spaces)
-        return next((one for space in wanted for one in spaces.get(space, ()) if one.name == id.name), None)
+        found = (spaces.get(space, {}).get(id.name) for space in wanted)
+        return next((one for one in found if one is not None), None)
 
     def namespace_annotations(self, name: str) -> Mapping[str, str]:
         return self.namespaces.get(name, ({}, None))[0]
