@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,6 +25,8 @@ class Command(NamedTuple):
 
     text: str
     expected: str
+    first: bool
+    """Whether it is the first one of its block."""
 
 
 class File(NamedTuple):
@@ -50,9 +53,9 @@ def steps(text: str) -> Iterator[File | Command]:
         if found := _FILE.match(block):
             yield File(found[1], block)
         elif language == "console":
-            for each in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-                command, _, expected = re.sub(r"\\\n\s*", "", each).partition("\n")
-                yield Command(command, expected)
+            for number, each in enumerate(re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]):
+                command, _, expected = each.partition("\n")
+                yield Command(command, expected, number == 0)
 
 
 def shell(text: str) -> list[str]:
@@ -61,12 +64,14 @@ def shell(text: str) -> list[str]:
     return [line for block in blocks if not _FILE.match(block) for line in block.splitlines()]
 
 
-def play(text: str, folder: Path, environment: Mapping[str, str]) -> int:
-    """Do what stands there, in this folder. Returns how many commands were run.
+def play(
+    text: str, folder: Path, environment: Mapping[str, str], *, namespace: str = "", pause: float = 0.0
+) -> None:
+    """Do what stands there, in this folder. In what is printed, `namespace` counts as the page's: shop.
 
-    Raises AssertionError where a command prints something else than the page says.
+    Between two blocks some time passes for the reader, and `pause` seconds here: the times of a cluster are whole
+    seconds. Raises AssertionError where a command prints something else than the page says.
     """
-    count = 0
     before = "true"
     for step in steps(text):
         if isinstance(step, File):
@@ -74,6 +79,8 @@ def play(text: str, folder: Path, environment: Mapping[str, str]) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(step.text)
             continue
+        if step.first:
+            time.sleep(pause)
         # $? is that of the command before, as in a shell that goes on
         script = f"{before}\n{step.text}\ncode=$?; printf '\\n%s\\n' '{_MARK}'; exit $code"
         done = subprocess.run(
@@ -86,11 +93,11 @@ def play(text: str, folder: Path, environment: Mapping[str, str]) -> int:
         )
         before = f"(exit {done.returncode})"
         printed = done.stdout.removesuffix(f"\n{_MARK}\n").rstrip("\n")
+        if namespace:
+            printed = printed.replace(namespace, "shop")
         assert _matches(step.expected.rstrip("\n"), printed), (
             f"$ {step.text}\nthe page has:\n{step.expected}\nit printed:\n{printed}\nand on stderr:\n{done.stderr}"
         )
-        count += 1
-    return count
 
 
 def _matches(expected: str, printed: str) -> bool:

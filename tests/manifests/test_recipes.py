@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.cli.command import reroll
 from tests.conftest import Cluster, Kubectl
 from tests.manifests.helm import BIN, Helm
 from tests.manifests.programs import located
@@ -18,7 +21,11 @@ OF_CHARTS = (
     "Checksum of all values",
     "Configuration in the command",
 )
-"""The sections that need Helm; the others need a cluster."""
+IN_A_CLUSTER = (
+    "A versioned name by a script",
+    "A version in an annotation",
+    "Restart in the pipeline",
+)
 
 
 @pytest.fixture(params=["helm3", "helm4"])
@@ -43,6 +50,7 @@ def path_with(folder: Path, **programs: Path) -> str:
 
 
 def test_each_recipe_shows_its_hole_and_what_closes_it() -> None:
+    assert tuple(headings()) == OF_CHARTS + IN_A_CLUSTER
     for heading in headings():
         recipe, _, rest = section(heading).partition("\n### The hole\n")
         hole, _, instead = rest.partition("\n### Instead\n")
@@ -88,3 +96,55 @@ def test_an_upgrade_with_the_post_renderer_rolls_who_reads_what_changed(
     assert upgrade("--set", "banner=Hello") == [1, 1]
     assert upgrade("--set", "password=correct-horse") == [2, 1]
     assert upgrade("--set", "password=correct-horse", "--set", "cache.size=128") == [2, 2]
+
+
+@pytest.mark.parametrize("heading", IN_A_CLUSTER)
+def test_recipes_in_a_cluster(
+    heading: str, folder: Path, tmp_path: Path, cluster: Cluster, kubectl: Kubectl, namespace: str
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    shutil.copy(cluster.kubeconfig, kubeconfig)
+    kubectl("config", "set-context", "--current", f"--namespace={namespace}", f"--kubeconfig={kubeconfig}")
+    environment = {
+        "PATH": path_with(tmp_path / "bin", kubectl=cluster.kubectl),
+        "KUBECONFIG": str(kubeconfig),
+        "KUBECACHEDIR": str(tmp_path / "cache"),
+        "COLUMNS": "200",
+    }
+    play(section(heading), folder, environment, namespace=namespace, pause=1.1)
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_two_branches_that_raise_the_number(counted: bool, tmp_path: Path) -> None:
+    """Git merges two equal numbers without a word, and does not merge two digests."""
+    texts = [step.text for step in steps(section("A version in an annotation")) if isinstance(step, File)]
+    assert len(texts) == 1
+    # two keys, far enough from each other for Git
+    keys = "".join(f"  KEY_{number}: a\n" for number in range(9))
+    base = texts[0].replace("  LEVEL: info\n", f"  LEVEL: info\n{keys}")
+    base = base.replace("        env:\n", "        envFrom: [{configMapRef: {name: app}}]\n        env:\n")
+    path = tmp_path / "app.yaml"
+
+    def git(*arguments: str) -> int:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True).returncode
+
+    def commit(text: str) -> None:
+        path.write_text(text)
+        if counted:
+            assert reroll("stamp", "--counter", "--in-place", path).returncode == 0
+        assert git("add", "app.yaml") == git("commit", "-qm", "x") == 0
+
+    assert git("init", "-q", "-b", "main") == 0
+    commit(base)
+    base = path.read_text()
+    for branch, key in (("one", "LEVEL: info"), ("two", "KEY_8: a")):
+        assert git("checkout", "-q", "-b", branch, "main") == 0
+        commit(base.replace(key, f"{key}2").replace('"7"', '"7"' if counted else '"8"'))
+        assert 'configmap-version: "8"' in path.read_text()
+    merged = git("merge", "-q", "one")
+    assert merged == (1 if counted else 0)
+    if not counted:
+        assert path.read_text().count('"8"') == 1
+        assert "info2" in path.read_text()
+        assert "a2" in path.read_text()
