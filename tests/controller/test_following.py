@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from reroll.app import Controller
+from reroll.core.observe import STARTS_WITHIN
 
 Json = dict[str, Any]
 
@@ -213,6 +215,20 @@ class TestMissingObjects:
         assert await stage.rollouts("web") == 0
         await stage.set("ConfigMap", "app", {"used": "2"})
         await stage.rolled("web", 1)
+
+    async def test_a_required_one_that_was_changed_before_it_was_seen_rolls(
+        self, stage: Any, new_workload: Any
+    ) -> None:
+        await stage.create(new_workload("web", **env("used")))
+        async with stage.controller():
+            await stage.adopted("web")
+        await stage.config_map("app", {"used": "1"})
+        await asyncio.sleep(STARTS_WITHIN + 0.1)
+        await stage.set("ConfigMap", "app", {"used": "2"})
+        async with stage.controller() as control:
+            await stage.rolled("web", 1)
+            await stage.quiet(control)
+        assert await stage.rollouts("web") == 1
 
     async def test_an_optional_one_that_appears_rolls(
         self, stage: Any, control: Controller, new_workload: Any

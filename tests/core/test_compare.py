@@ -325,6 +325,11 @@ class TestMissing:
     def test_its_first_appearance(self, c: Consumed, now: str, answer: object) -> None:
         assert changed(found(c, app(now), None, Missing())) == answer
 
+    @pytest.mark.parametrize("c", [NEED, WHOLE])
+    def test_a_pod_may_have_started_with_its_first_content(self, c: Consumed) -> None:
+        assert changed(found(c, app("a=2", rewritten=True), None, Missing())) == "appeared"
+        assert changed(found(c, app("a=2", rewritten=True), None, app("a=2"))) == "same"
+
 
 class TestUnknown:
     STATE = Unknown("configmaps may not be listed in shop")

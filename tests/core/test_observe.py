@@ -18,6 +18,7 @@ from reroll.core.observe import (
     WorkloadObject,
     config_record,
     epoch,
+    first_content,
     last_change,
     version_number,
     workload_record,
@@ -123,6 +124,18 @@ class TestDecoding:
     def test_a_secret(self) -> None:
         body = {"metadata": metadata(), "data": None, "type": "Opaque"}
         assert msgspec.json.decode(json.dumps(body), type=SecretObject).data is None
+
+
+class TestFirstContent:
+    @pytest.mark.parametrize(("seconds", "first"), [(0, True), (1, True), (2, False), (30, False)])
+    def test_a_pod_needs_some_time_to_start(self, seconds: int, first: bool) -> None:
+        found = meta(entry("kubectl", seconds, "f:data"))
+        assert first_content(found, NOON + seconds) is first
+        record = config_record(found, ((), b""), None, flags=config_flags, arrived=0.0)
+        assert record.rewritten is not first
+
+    def test_without_a_time_of_creation(self) -> None:
+        assert first_content(ObjectMeta(), NOON)
 
 
 class TestConfigRecord:

@@ -166,10 +166,11 @@ def compare(
     if not known:
         return noted
     if old is None:
-        # A pod that needs it could not have started without it, so every pod that runs has read it; and if
-        # nothing that counts is in it, pods see no more than before.
+        # A pod that needs it could not have started without it, so every pod that runs has read it, unless it was
+        # changed while nobody looked; and if nothing that counts is in it, pods see no more than before.
         unseen = all(digest in (ABSENT, LEFT_OUT) for digest in now.values())
-        if not c.optional or on_create is False or (unseen and not on_create):
+        read = not (c.optional or state.rewritten)
+        if read or on_create is False or (unseen and not on_create):
             return noted
         appeared = ConfigChange(c.config, None, appeared=True, references=c.references, change=state.change)
         return replace(noted, stale=appeared)

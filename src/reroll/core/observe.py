@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -219,6 +219,17 @@ def last_change(meta: ObjectMeta, fields: tuple[bytes, ...], *, except_manager: 
     return latest or epoch(meta.creation_timestamp)
 
 
+STARTS_WITHIN: Final = 2.0
+"""Seconds after the creation of an object in which no pod that waits for it has started: the kubelet looks again later
+than that, and the server's times are whole seconds."""
+
+
+def first_content(meta: ObjectMeta, stamp: float) -> bool:
+    """Is content last changed at `stamp` all that a pod can have started with, since the object was created?"""
+    created = epoch(meta.creation_timestamp)
+    return not created or stamp - created < STARTS_WITHIN
+
+
 def version_number(resource_version: str) -> int:
     """A resourceVersion as a number, 0 where it is none."""
     return int(resource_version) if resource_version.isascii() and resource_version.isdigit() else 0
@@ -252,15 +263,17 @@ def config_record(
         if (previous.ignored, previous.matchable, previous.shared_with) == (ignored, matchable, shared_with):
             return previous
         return replace(previous, ignored=ignored, matchable=matchable, shared_with=shared_with)
+    stamp = last_change(meta, _DATA_FIELDS)
     return ConfigRecord(
         keys=_share(keys),
         digests=joined,
-        stamp=last_change(meta, _DATA_FIELDS),
+        stamp=stamp,
         arrived=arrived,
         version=version_number(meta.resource_version),
         ignored=ignored,
         matchable=matchable,
         shared_with=shared_with,
+        rewritten=not first_content(meta, stamp),
     )
 
 

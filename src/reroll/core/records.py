@@ -119,6 +119,8 @@ class ConfigRecord(Struct, frozen=True, gc=False):
     """`reroll.dev/share-with`: namespaces (globs, comma-separated) whose workloads may follow it."""
     read_at_start: bool = False
     """Every pod that has it mounted has had this very content since its start (SecretProviderClass only)."""
+    rewritten: bool = False
+    """This is not its first content, and a pod may have started with an earlier one: see `first_content`."""
 
     @property
     def change(self) -> Change:
