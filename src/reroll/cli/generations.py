@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from reroll.manifests.prune import Base, Found
 
 
+_PIPED = 400
+"""Columns where nobody looks: names are whole, for who searches in them."""
+
+
 class Asked(NamedTuple):
     """What the command line asks for."""
 
@@ -78,6 +82,8 @@ def _base(word: str) -> Base:
 
 
 def _show(found: Found, deleted: bool) -> None:
+    import sys
+
     from rich.console import Console
     from rich.table import Table
 
@@ -85,14 +91,16 @@ def _show(found: Found, deleted: bool) -> None:
         print("there are no generations")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("NAMESPACE", "NAME", "MADE", "STATE", "NAMED BY"):
-        table.add_column(column, overflow="fold")
+    for column in ("NAMESPACE", "NAME", "MADE", "STATE"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("NAMED BY", overflow="fold")
     for one in found.generations:
         by = ", ".join(one.named_by[:3]) + (
             f" and {len(one.named_by) - 3} more" if len(one.named_by) > 3 else ""
         )
         table.add_row(one.namespace, f"{one.kind.lower()}/{one.name}", one.created, one.state, by)
-    Console(highlight=False, markup=False).print(table)
+    wide = None if sys.stdout.isatty() else _PIPED
+    Console(highlight=False, markup=False, width=wide).print(table)
     unused = sum(one.state == "unused" for one in found.generations)
     gone = sum(one.state == "deleted" for one in found.generations)
     if deleted:
