@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cli.command import reroll
 from tests.conftest import Cluster, Kubectl
@@ -49,6 +50,16 @@ def path_with(folder: Path, **programs: Path) -> str:
     return f"{folder}:{BIN}:/usr/bin:/bin"
 
 
+def checksums(rendered: str) -> dict[str, str]:
+    """By the Deployments that have one, checksum/config."""
+    return {
+        one["metadata"]["name"]: marks["checksum/config"]
+        for one in yaml.safe_load_all(rendered)
+        if one["kind"] == "Deployment"
+        if "checksum/config" in (marks := one["spec"]["template"]["metadata"].get("annotations", {}))
+    }
+
+
 def test_each_recipe_shows_its_hole_and_what_closes_it() -> None:
     assert tuple(headings()) == OF_CHARTS + IN_A_CLUSTER
     for heading in headings():
@@ -63,6 +74,11 @@ def test_each_recipe_shows_its_hole_and_what_closes_it() -> None:
 def test_recipes_of_charts(helm: Helm, heading: str, folder: Path, tmp_path: Path) -> None:
     path = path_with(tmp_path / "bin", helm=located(helm.name))
     play(section(heading), folder, {**helm.environment, "PATH": path})
+    # What the page does with a filter, Helm does with its post-renderer.
+    plain = helm.run("template", "prod", folder / "shop").stdout.decode()
+    filtered = reroll("stamp", "--missing", "ignore", stdin=plain, HELM_NAMESPACE="default").stdout
+    assert checksums(filtered) == checksums(helm.template(folder / "shop"))
+    assert checksums(filtered)
 
 
 def test_an_upgrade_with_the_post_renderer_rolls_who_reads_what_changed(
