@@ -274,6 +274,28 @@ def test_two_overlays_of_one_base_do_not_mix(tmp_path: Path) -> None:
     assert named["b-web-x"].startswith("b-app-x-")
 
 
+def test_notes_of_tools_are_not_written(tmp_path: Path) -> None:
+    notes = (
+        "config.kubernetes.io/index: '0', internal.config.kubernetes.io/path: a.yaml, config.k8s.io/id: '1'"
+    )
+    notes += "".join(
+        f", internal.config.kubernetes.io/{each}: x"
+        for each in ("id", "index", "prefixes", "refBy", "seqindent")
+    )
+    objects = [
+        f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\ndata: {{a: b}}\n"
+        for name, annotations in (
+            ("both", f"{notes}, a: b"),
+            ("only", notes),
+            ("none", "a: b"),
+            ("empty", ""),
+        )
+    ]
+    folder = written(tmp_path, {"kustomization.yaml": "resources: [a.yaml]", "a.yaml": "---\n".join(objects)})
+    assert ours(folder) == theirs(folder)
+    assert "config.k" not in ours(folder)
+
+
 def test_lists_are_taken_apart(tmp_path: Path) -> None:
     items = '[{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "%s"}}]'
     files: dict[str, str | bytes] = {

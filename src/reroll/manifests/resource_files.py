@@ -20,6 +20,30 @@ _BOOLEANS: Final = frozenset(("true", "True", "TRUE", "false", "False", "FALSE")
 _NUMBERS: Final = frozenset((f"{_TAG}int", f"{_TAG}float"))
 
 
+_INTERNAL: Final = "internal.config.kubernetes.io/"
+_TAKEN_AWAY: Final = frozenset(
+    (
+        "config.k8s.io/id",
+        "config.kubernetes.io/index",
+        "config.kubernetes.io/path",
+        *(
+            f"{_INTERNAL}{each}"
+            for each in (
+                "generatorBehavior",
+                "id",
+                "index",
+                "path",
+                "prefixes",
+                "refBy",
+                "seqindent",
+                "suffixes",
+            )
+        ),
+    )
+)
+"""Annotations in which kustomize and kpt note where an object came from, for themselves."""
+
+
 class Folder:
     """The folder of a kustomization: nothing outside of it is read, as kustomize has it by default."""
 
@@ -91,13 +115,24 @@ def read_resources(content: bytes, origin: str) -> list[Resource]:
             continue
         metadata = value.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
-        if not isinstance(name, str) or not name:
+        if not isinstance(metadata, dict) or not isinstance(name, str) or not name:
             line, column = document.where(("kind",))
             raise ManifestError(document.origin, line, column, f"this {kind} has no metadata.name")
         if "{{" in name:
             document.placed  # noqa: B018 - it says how to deal with a template
+        _take_away_notes(metadata)
         found.append(Resource(value, document.origin))
     return found
+
+
+def _take_away_notes(metadata: dict[str, Any]) -> None:
+    """And `annotations` where nothing is left of them, or was there before: kustomize writes none that are empty."""
+    annotations = metadata.get("annotations")
+    if isinstance(annotations, dict):
+        annotations = {key: value for key, value in annotations.items() if key not in _TAKEN_AWAY}
+        metadata["annotations"] = annotations
+    if not annotations:
+        metadata.pop("annotations", None)
 
 
 def _data(document: Document) -> Any:
