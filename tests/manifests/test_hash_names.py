@@ -106,6 +106,22 @@ def test_the_names_are_those_of_kustomize(tmp_path: Path) -> None:
     }
 
 
+def test_what_kustomize_named_keeps_its_name(tmp_path: Path) -> None:
+    kustomization = "configMapGenerator: [{name: app, literals: [level=info]}]\nresources: [web.yaml]\n"
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}}
+    container = {"name": "web", "image": "web", "envFrom": [{"configMapRef": {"name": "app"}}]}
+    files = {
+        "kustomization.yaml": kustomization,
+        "web.yaml": yaml.safe_dump(pod | {"spec": {"containers": [container]}}),
+    }
+    text, done = hashed(theirs(written(tmp_path, files)))
+    [name] = set(new_names(done).values())
+    found = objects(text)[f"ConfigMap/{name}"]
+    assert not done.changes
+    assert found["immutable"] is True
+    assert found["metadata"]["annotations"] == {BASE_NAME: "app"}
+
+
 def test_only_the_lines_that_must_change(tmp_path: Path) -> None:
     text, done = hashed(CHART)
     app, pw = new_names(done)["ConfigMap/app"], new_names(done)["Secret/pw"]

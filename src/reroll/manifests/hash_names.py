@@ -171,7 +171,7 @@ class HashNames:
             )
             return
         suffix = suffix_hash(content)
-        if base == name and value.get("immutable") is True and name.endswith(f"-{suffix}"):
+        if base == name and name.endswith(f"-{suffix}"):
             base = name[: -LENGTH - 1]  # it was named by its content before, by kustomize or without marks
             renamed = name
         else:
