@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,11 +146,20 @@ def test_what_is_not_understood(arguments: tuple[str, ...], message: str, tmp_pa
     assert message in done.stderr
 
 
-def test_a_manifest_that_cant_be_parsed(tmp_path: Path) -> None:
-    (tmp_path / "bad.yaml").write_text("a: [\n")
-    done = reroll("migrate", tmp_path)
+def test_a_manifest_that_cant_be_parsed_does_not_hide_the_others(shop: Path) -> None:
+    (shop.parent / "bad.yaml").write_text("a: [\n")
+    chart = shop.parent / "chart"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text("name: chart\n")
+    (chart / "templates" / "web.yaml").write_text("{{ if true }}\n")
+    done = reroll("migrate", shop.parent)
     assert done.returncode == 2
-    assert "bad.yaml" in done.stderr
+    assert "bad.yaml:2: " in done.stderr
+    assert "today    Reloader: configmap/app" in done.stdout
+    assert f"note: {chart} is the source of a chart" in done.stdout
+    assert reroll("migrate", shop.parent, "--write").returncode == 2
+    assert "reroll.dev/auto" in shop.read_text()
+    assert (shop.parent / "bad.yaml").read_text() == "a: [\n"
 
 
 # --- on a cluster ----------------------------------------------------------------------------------------
@@ -297,3 +307,38 @@ def test_who_may_read_nothing_is_told(cluster: Cluster, namespace: str, tmp_path
     done = reroll("migrate", "-n", namespace, "--kubeconfig", str(file))
     assert done.returncode == 0, done.stderr
     assert "note: deployments can't be read" in done.stdout
+
+
+# --- the documentation -----------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "migrate.md").read_text()
+
+
+def test_the_examples_of_the_page(tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```yaml\n(# shop\.yaml\n.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "shop.yaml").write_text(example)
+    shown = re.findall(
+        r"^```console\n\$ reroll (migrate shop\.yaml.*?)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
+    )
+    assert len(shown) == 2
+    for command, output in shown:
+        assert reroll(*command.split(), cwd=tmp_path).stdout == output
+
+
+def test_every_finding_and_option_is_on_the_page() -> None:
+    from reroll.insight.migrate.findings import KINDS
+
+    told = dict(re.findall(r"^\| `(M\d+)` \| (\w+) \|", PAGE, re.MULTILINE))
+    assert told == {kind.id: kind.severity for kind in KINDS.values()}
+    listed = reroll("migrate", "--help").stdout
+    for option in re.findall(r"(?<![\w-])--[a-z-]+", listed):
+        if option not in (
+            "--help",
+            "--version",
+            "--kubeconfig",
+            "--context",
+            "--output",
+            "--namespace",
+            "--all-namespaces",
+        ):
+            assert option in PAGE, option

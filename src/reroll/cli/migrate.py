@@ -41,7 +41,7 @@ def migrate(
     --reloader-flags "--auto-reload-all --namespaces-to-ignore=kube-system"`
 
     Exit codes: 0 done, 1 with `--exit-code`: there are errors or warnings, with `--check`: something would be written,
-    or the cluster could not be read; 2 not understood.
+    or the cluster could not be read; 2 not understood, or a manifest could not be parsed.
 
     Parameters
     ----------
@@ -88,15 +88,19 @@ def migrate(
     if remove_old and not writing:
         raise Failure("--remove-old goes with --write, --check or --diff", 2)
     asked = _flags(reloader_flags)
+    unreadable: list[str] = []
     if paths:
-        manifests = _read(paths, namespace or (), complete)
+        manifests, unreadable = _read(paths, namespace or (), complete)
         manifests.scene.reloader = asked or manifests.scene.reloader
         plans = plan(manifests.scene)
-        found = report(manifests.scene, plans, manifests.line)
+        for message in unreadable:
+            print(f"reroll: {message}", file=sys.stderr)
         if writing:
-            return _write(
+            code = _write(
                 manifests, plans, write=write and not check, remove_old=remove_old, diff=diff, check=check
             )
+            return 2 if unreadable else code
+        found = report(manifests.scene, plans, manifests.line)
     else:
         scene = _cluster(namespace, all_namespaces, kubeconfig, context)
         scene.reloader = asked or scene.reloader
@@ -111,7 +115,7 @@ def migrate(
         dump(found, output)
         for note in found.notes:
             print(f"reroll: {note}", file=sys.stderr)
-    return 1 if exit_code and found.worth_a_look else 0
+    return 2 if unreadable else 1 if exit_code and found.worth_a_look else 0
 
 
 def _flags(line: str | None) -> Reloader | None:
@@ -153,22 +157,26 @@ def reloader_of(
     )
 
 
-def _read(paths: Sequence[str], namespaces: Sequence[str], complete: bool) -> Manifests:
+def _read(paths: Sequence[str], namespaces: Sequence[str], complete: bool) -> tuple[Manifests, list[str]]:
+    """The manifests, and what of the input can't be read, in words."""
     import sys
 
     from reroll.cli.failure import Failure
+    from reroll.insight.lint.run import read_input
     from reroll.insight.migrate.manifests import Manifests
-    from reroll.manifests.problem import ManifestError
-    from reroll.manifests.stamp.run import sources
 
     if len(namespaces) > 1:
         raise Failure("of manifests, --namespace is that of objects that name none: give one", 2)
     try:
-        with sources(list(dict.fromkeys(paths)), sys.stdin.buffer) as found:
-            documents = [document for source in found for document in source.documents()]
-            return Manifests(documents, namespace="".join(namespaces), complete=complete)
-    except ManifestError as error:
-        raise Failure(str(error), 2) from error
+        found = read_input(paths, sys.stdin.buffer.read() if "-" in paths else None)
+    except OSError as error:
+        raise Failure(f"{error.filename or 'a file'}: {error.strerror}", 2) from error
+    manifests = Manifests(found.documents, namespace="".join(namespaces), complete=complete)
+    manifests.scene.notes += [
+        f"{chart} is the source of a chart: give what comes out of it (helm template {chart} | reroll migrate -)"
+        for chart in found.charts
+    ]
+    return manifests, [f"{one.file}:{one.line}: {one.message}" for one in found.unreadable]
 
 
 def _write(

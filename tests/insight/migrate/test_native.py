@@ -126,7 +126,7 @@ def meant(held: WorkloadRecord, policy: Policy, existing: Mapping[ConfigKind, tu
     return followed, policy.mode, policy.refused, policy.pause
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=700, deadline=None)
 @given(
     st.sampled_from(["Deployment", "StatefulSet", "CronJob", "Rollout"]),
     owns,

@@ -20,7 +20,7 @@ class Manifests:
     """The documents of all files, and the scene that they make."""
 
     def __init__(self, documents: Iterable[Document], *, namespace: str = "", complete: bool = False) -> None:
-        """`namespace` is that of objects that name none. Raises ManifestError for what can't be parsed."""
+        """`namespace` is that of objects that name none."""
         self.documents = list(documents)
         self.scene = Scene(where="these manifests", complete=complete)
         for number, document in enumerate(self.documents):

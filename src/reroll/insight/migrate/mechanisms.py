@@ -150,19 +150,19 @@ def _reloader(workload: Workload, scene: Scene) -> Mechanism | None:
     if not policy.enabled:
         return None
     by = {"controller setting --auto-all": f"--auto-reload-all ({scene.reloader.told_by})"}
-    how = [by.get(one, one) for one in _origins(policy)]
+    how = [by.get(one, one) for one in _origins(policy, scene.reloader.keys.pause_period)]
     objects = short((one.config for one in reloader_follows(workload, scene)), workload.namespace)
     return Mechanism("Reloader", tuple(how), objects)
 
 
-def _origins(policy: Policy) -> list[str]:
-    """Where those settings come from that do anything."""
+def _origins(policy: Policy, pause: str = "") -> list[str]:
+    """Where those settings come from that do anything; `pause` is the annotation that has a Deployment paused."""
     settings = [plural(kind) for kind in ALL_KINDS if policy.follows_all(kind)]
     settings += [name for name in ("search", "follow", "ignore") if getattr(policy, name)]
     settings += ["mode"] if policy.mode != "rollout" else []
     found = [policy.origins.get(name, "") for name in settings]
     if policy.pause is not None:
-        found.append("annotation deployment.reloader.stakater.com/pause-period")
+        found.append(f"annotation {pause}")
     return [one for one in dict.fromkeys(found) if one]
 
 

@@ -127,8 +127,8 @@ def propose(
         for place in (own, carried):
             if keys.pause_period in place:
                 kept[keys.pause_period] = (
-                    "reroll has no annotation of its own that pauses a Deployment as it is rolled; to wait for "
-                    "further changes, reroll.dev/settle does without a pause"
+                    "no annotation of reroll pauses a Deployment as it is rolled; reroll.dev/settle waits without "
+                    "a pause"
                 )
     return Proposal(written, tuple(dict.fromkeys(gone)), kept)
 
