@@ -215,6 +215,20 @@ spec:
           restartPolicy: Never
           containers: [{name: main, image: x}]
 ---
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: report-1
+  annotations:
+    configmap.reloader.stakater.com/reload: gone
+  ownerReferences:
+    - {apiVersion: batch/v1, kind: CronJob, name: report, uid: 0a0a0a0a-0000-4000-8000-000000000000, controller: true}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: main, image: x}]
+---
 apiVersion: v1
 kind: Secret
 metadata:
@@ -251,6 +265,7 @@ def test_a_cluster_with_reloader(cluster: Cluster, namespace: str, kubectl: Kube
     assert found["source"] == "the cluster"
     assert found["reloader"] == f"deployment {namespace}/reloader-reloader"
     by_name = {one["name"]: one for one in found["workloads"]}
+    assert "report-1" not in by_name  # what is written on it comes from its CronJob
     web = by_name["web"]
     assert web["workload"] == f"deployment/{namespace}/web"
     assert web["mechanisms"][0] == {

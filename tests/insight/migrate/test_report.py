@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reroll.core.policy import AUTO, FOLLOW
 from reroll.dialects.reloader import DEFAULT_KEYS as KEYS
@@ -147,6 +149,38 @@ def test_a_rollout_with_the_template_of_a_deployment() -> None:
     assert by_name["canary"].annotations[AUTO] == "true"
     # What stands on the Deployment's template stays there, so what hides it stays as well.
     assert by_name["canary"].carried == ()
+
+
+def test_to_ignore_something_is_no_reason_to_roll() -> None:
+    found = told(workload({"reroll.dev/ignore": "app"}, config_maps=["app"]))
+    assert (found.workloads, found.summary.by) == ((), {})
+
+
+ODD = st.one_of(st.none(), st.integers(), st.text(max_size=3), st.lists(st.integers(), max_size=2))
+
+
+@given(
+    st.sampled_from(
+        ["metadata", "spec", "annotations", "template", "carried", "containers", "volumes", "value"]
+    ),
+    ODD,
+)
+def test_no_shape_is_too_odd(where: str, odd: object) -> None:
+    one = workload(dict(AUTO_ON), on_template=AUTO_ON, config_maps=["app"])
+    template = one["spec"]["template"]
+    if where in ("metadata", "spec"):
+        one[where] = odd
+    elif where == "annotations":
+        one["metadata"]["annotations"] = odd
+    elif where == "value":
+        one["metadata"]["annotations"][KEYS.auto] = odd
+    elif where == "template":
+        one["spec"]["template"] = odd
+    elif where == "carried":
+        template["metadata"]["annotations"] = odd
+    else:
+        template["spec"][where] = odd
+    assert told(one, config("app")).source == "these manifests"
 
 
 def test_the_counts() -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from reroll.core.consumption import consumption
 from reroll.core.kinds import KINDS
 from reroll.core.labels import LabelSelector
-from reroll.core.policy import IGNORE, Policy, PolicyDefaults, native_layer, plural, resolve
+from reroll.core.policy import Policy, PolicyDefaults, native_layer, plural, resolve
 from reroll.core.records import ConfigId, ConfigKind, Consumed, WorkloadRecord
 from reroll.core.selector import ALL_KINDS
 from reroll.dialects import Dialects, wave
@@ -216,10 +216,9 @@ def _reroll(workload: Workload, scene: Scene) -> Mechanism | None:
     if namespace:
         layers.append(native_layer(namespace, f"namespace {workload.namespace}"))
     policy = resolve(layers, PolicyDefaults(), home=workload.namespace)
-    if not policy.enabled and IGNORE not in workload.annotations:
+    if not policy.enabled:
         return None
-    dialects = Dialects(reloader=None, wave=False)
-    consumed = reroll_follows(workload, scene, policy, dialects) if policy.enabled else ()
+    consumed = reroll_follows(workload, scene, policy, Dialects(reloader=None, wave=False))
     return Mechanism(
         "reroll", tuple(_origins(policy)), short((one.config for one in consumed), workload.namespace)
     )
