@@ -110,7 +110,7 @@ def test_what_kustomize_named_keeps_its_name(tmp_path: Path) -> None:
     kustomization = "configMapGenerator: [{name: app, literals: [level=info]}]\nresources: [web.yaml]\n"
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}}
     container = {"name": "web", "image": "web", "envFrom": [{"configMapRef": {"name": "app"}}]}
-    files = {
+    files: dict[str, str | bytes] = {
         "kustomization.yaml": kustomization,
         "web.yaml": yaml.safe_dump(pod | {"spec": {"containers": [container]}}),
     }

@@ -134,4 +134,4 @@ def _pods(number: int) -> str:
 
 
 def _some(number: int, of: int) -> str:
-    return f"{number} of {_pods(of)} {'is' if number == 1 else 'are'}"
+    return f"{number} of {_pods(of)} {'is' if 1 in (number, of) else 'are'}"

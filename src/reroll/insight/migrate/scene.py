@@ -104,7 +104,6 @@ class Reloader(Struct, frozen=True):
     """Those it works in; (): all."""
     namespaces_to_ignore: tuple[str, ...] = ()
     namespace_selector: str = ""
-    on_create: bool = False
 
 
 class Scene:
