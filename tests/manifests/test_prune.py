@@ -338,7 +338,8 @@ async def test_other_namespaces_are_not_touched(stage: Stage, cluster: Cluster, 
         )
         async with Client(load_config(kubeconfig=str(cluster.kubeconfig))) as client:
             both = await survey(client, now=time.time() + 5, namespaces=(stage.namespace, other))
-        assert [one.named_by for one in both.generations if one.namespace == other][-1] == ("pod/y",)
+        by = {(one.namespace, one.name): one.named_by for one in both.generations}
+        assert by[other, f"app-{SUFFIXES[0]}"] == ("pod/y",)
         assert stage.there() == {f"app-{SUFFIXES[0]}", f"app-{SUFFIXES[1]}"}
     finally:
         kubectl("delete", "namespace", other, "--wait=false")
