@@ -9,8 +9,8 @@ import pytest
 from tests.cli.command import reroll
 
 COMMANDS = (
-    "apply", "controller", "demo", "explain", "generate", "lint", "migrate", "reloader", "restart", "sandbox", "simulate",
-    "snapshot", "stale", "stamp",
+    "apply", "controller", "demo", "explain", "generate", "lint", "migrate", "reloader", "restart", "sandbox",
+    "simulate", "snapshot", "stale", "stamp",
 )  # fmt: skip
 
 
