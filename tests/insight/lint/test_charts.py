@@ -89,3 +89,18 @@ def test_the_place() -> None:
 def test_folders() -> None:
     files = {"web/deployment.yaml": workload("configmap.yaml"), "web/configmap.yaml": configmap()}
     assert [one.rule for one in charts.check("chart", files)] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "- secretRef: {{name: {}}}",
+        "- secretRef: {{optional: true, name: {}}}",
+        "- {{name: A, valueFrom: {{secretKeyRef: {{name: {}, key: a}}}}}}",
+        "- {{name: v, secret: {{secretName: {}}}}}",
+    ],
+)
+def test_references_in_one_line(line: str) -> None:
+    text = workload("configmap.yaml").split("            - secretRef:")[0]
+    assert check(text) == []
+    assert check(f"{text}            {line.format(NAMES['secret'])}\n") == ["R801"]

@@ -201,7 +201,7 @@ def test_two_mechanisms(one: str, other: str) -> None:
     own = {**ONE[one][0], **ONE[other][0]}
     carried = {**ONE[one][1], **ONE[other][1]}
     found = findings(deployment(container=env("app"), annotations=own, carried=carried))
-    if one == other:
+    if one == other or {one, other} == {"reroll", "a checksum annotation"}:
         assert found == []
         return
     assert [each.rule for each in found] == ["R501"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from reroll.insight.lint.finding import Finding, Rule
 
@@ -33,6 +33,10 @@ _KIND = re.compile(r"^kind:[ \t]*[\"']?(\w+)", re.MULTILINE)
 _NAME = re.compile(r"^[ \t]{1,4}name:[ \t]*(.+?)[ \t\r]*$", re.MULTILINE)
 _REFERENCE = re.compile(
     r"^[ \t-]*(configMapRef|configMapKeyRef|configMap|secretRef|secretKeyRef|secret):[ \t]*(?:#.*)?$"
+)
+_INLINE = re.compile(
+    r"(configMapRef|configMapKeyRef|configMap|secretRef|secretKeyRef|secret):[ \t]*"
+    r"\{(?:[^{}]*,)?[ \t]*(?:name|secretName):[ \t]*((?:\{\{.*?\}\}|[^,{}])+)"
 )
 _FIELD = re.compile(r"^[ \t-]*(name|secretName):[ \t]*(.+?)[ \t\r]*$")
 _WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Rollout", "CronJob"})
@@ -81,17 +85,10 @@ def _workload(
             )
             yield Finding("R802", "error", shown, "", message, origin, start + number, 1)
     consumed: dict[str, int] = {}
-    for number, line in enumerate(lines):
-        reference = _REFERENCE.match(line)
-        if reference is None:
-            continue
-        kind_of = "configmap" if reference[1].startswith("configMap") else "secret"
-        for following in lines[number + 1 : number + 4]:
-            if (field := _FIELD.match(following)) is not None:
-                owner = owners.get((kind_of, _folded(field[2])))
-                if owner is not None:
-                    consumed.setdefault(owner, number)
-                break
+    for number, field, name in _references(lines):
+        owner = owners.get(("configmap" if field.startswith("configMap") else "secret", _folded(name)))
+        if owner is not None:
+            consumed.setdefault(owner, number)
     for owner, number in consumed.items():
         if owner not in covered and owner.removeprefix(f"{folder}/") not in covered:
             message = (
@@ -99,6 +96,20 @@ def _workload(
                 f"{owner} restarts nothing"
             )
             yield Finding("R801", "warning", shown, "", message, origin, start + number, 1)
+
+
+def _references(lines: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+    """(line, field, name as it is written) of each reference, in either style of YAML."""
+    for number, line in enumerate(lines):
+        for match in _INLINE.finditer(line):
+            yield number, match[1], match[2].strip()
+        reference = _REFERENCE.match(line)
+        if reference is None:
+            continue
+        for following in lines[number + 1 : number + 4]:
+            if (field := _FIELD.match(following)) is not None:
+                yield number, reference[1], field[2]
+                break
 
 
 def _name(part: str) -> str:
