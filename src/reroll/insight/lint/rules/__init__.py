@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from reroll.insight.lint.finding import Finding, Rule
-from reroll.insight.lint.rules import charts, content, generators, mechanisms, references, settings, updates
+from reroll.insight.lint.rules import (
+    charts,
+    content,
+    follow,
+    generators,
+    mechanisms,
+    references,
+    settings,
+    updates,
+)
 from reroll.insight.lint.world import World
 
 READING: Final = (
@@ -35,6 +44,7 @@ FAMILIES: Final[tuple[Callable[[World], Iterator[Finding]], ...]] = (
     content.check,
     mechanisms.check,
     settings.check,
+    follow.check,
     generators.check,
 )
 
@@ -47,6 +57,7 @@ RULES: Final[dict[str, Rule]] = {
         content.RULES,
         mechanisms.RULES,
         settings.RULES,
+        follow.RULES,
         generators.RULES,
         charts.RULES,
     )
