@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -80,6 +79,7 @@ def apply(
     context
         Context of the kubeconfig. Default: its current one.
     """
+    import asyncio
     import sys
 
     import msgspec

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -206,6 +205,8 @@ def controller(
 
 def run(make: Callable[[], Controller]) -> None:
     """Make a controller and run it until a signal comes. Raises Failure."""
+    import asyncio
+
     from reroll.cli.failure import Failure
     from reroll.web.server import ServeError
 

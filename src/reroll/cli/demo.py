@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -52,6 +51,8 @@ def demo(
     output
         text for people; json or yaml prints the results of the steps as data, and all else to stderr.
     """
+    import asyncio
+
     from rich.console import Console
 
     from reroll.cli.failure import Failure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -56,6 +55,8 @@ def explain(
     context
         Context of the kubeconfig. Default: its current one.
     """
+    import asyncio
+
     from reroll.cli.failure import Failure
     from reroll.cli.output import dump
     from reroll.core.kinds import KINDS, find_kind, followed_kinds

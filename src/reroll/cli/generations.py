@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ class Asked(NamedTuple):
 
 def prune_generations(asked: Asked, kubeconfig: str | None, context: str | None) -> int:
     """List them, and delete those that may go if asked. Returns the exit code. Raises Failure and ApiError."""
+    import asyncio
     import sys
     import time
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -218,6 +217,8 @@ def _write(
 def _cluster(
     namespaces: Sequence[str] | None, everywhere: bool, kubeconfig: str | None, context: str | None
 ) -> Scene:
+    import asyncio
+
     import msgspec
 
     from reroll.cli.failure import Failure

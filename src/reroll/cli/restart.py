@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -89,6 +88,7 @@ def restart(
     context
         Context of the kubeconfig. Default: its current one.
     """
+    import asyncio
     import sys
 
     import msgspec

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -43,6 +42,8 @@ def sandbox(
     output
         text for people; json prints one line with the address and the kubeconfig when it is ready.
     """
+    import asyncio
+
     from reroll.cli.failure import Failure
     from reroll.core.durations import parse_duration
     from reroll.insight.simulation.bad_input import BadInput

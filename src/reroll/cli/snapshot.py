@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 from collections.abc import Iterator
@@ -47,6 +46,7 @@ def snapshot(
     context
         Context of the kubeconfig. Default: its current one.
     """
+    import asyncio
     import sys
     import time
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -55,6 +54,7 @@ def stale(
     context
         Context of the kubeconfig. Default: its current one.
     """
+    import asyncio
     import sys
     import time
 
