@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cli.command import reroll
 
@@ -163,3 +166,53 @@ def test_a_pipe_that_is_closed_is_no_crash() -> None:
     )
     _, errors = process.communicate(many.encode(), timeout=100)
     assert errors.decode().strip() == "141"
+
+
+# --- what the page proposes ------------------------------------------------------------------------------
+
+
+def on_path(folder: Path, **scripts: str) -> dict[str, str]:
+    """An environment in which these programs, and reroll, are found."""
+    for name, script in {"reroll": f'exec "{sys.executable}" -m reroll "$@"', **scripts}.items():
+        program = folder / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize(("helm", "code"), [("cat chart.yaml", 0), ("cat chart.yaml; exit 3", 3)])
+def test_the_plugin_for_argo_cd(tmp_path: Path, helm: str, code: int) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "stamp.md").read_text()
+    [plugin] = [
+        found
+        for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+        if (found := yaml.safe_load(block)).get("kind") == "ConfigManagementPlugin"
+    ]
+    (tmp_path / "chart.yaml").write_text(MANIFESTS)
+    generate = plugin["spec"]["generate"]
+    done = subprocess.run(
+        [*generate["command"], *generate["args"]],
+        cwd=tmp_path,
+        env={
+            **on_path(tmp_path, helm=helm),
+            "ARGOCD_APP_NAME": "shop",
+            "ARGOCD_APP_NAMESPACE": "shop",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stderr
+    assert "checksum/config" in done.stdout
+
+
+def test_the_hook_of_pre_commit(tmp_path: Path) -> None:
+    [hook] = yaml.safe_load((Path(__file__).parents[2] / ".pre-commit-hooks.yaml").read_text())
+    deploy = tmp_path / "deploy"
+    deploy.mkdir()
+    (deploy / "web.yaml").write_text(MANIFESTS)
+    command = [*hook["entry"].split(), "deploy/"]
+    subprocess.run(command, cwd=tmp_path, env=on_path(tmp_path), check=True)
+    first = (deploy / "web.yaml").read_text()
+    assert "checksum/config" in first
+    subprocess.run(command, cwd=tmp_path, env=on_path(tmp_path), check=True)
+    assert (deploy / "web.yaml").read_text() == first

@@ -182,6 +182,7 @@ values = st.recursive(
 
 @given(st.dictionaries(keys, values, max_size=8))
 @example({"A": [{"<<": 1}, {"b": {"<<": [2], "c": 3}}], "<<": {"z": 1}})
+@example({"A": "<<", "B": ["<<"], "C": {"D": "<<"}})
 @QUICK
 def test_any_object_is_written_as_go_writes_it(spec: dict[str, Any]) -> None:
     value = {"apiVersion": "v1", "kind": "Foo", "metadata": {"name": "x"}, "spec": spec}

@@ -29,7 +29,7 @@ _SIMPLE_KEY: Final = 128
 # fmt: off
 _WORDS: Final = frozenset((
     "", "y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON", "n", "N", "no", "No", "NO",
-    "false", "False", "FALSE", "off", "Off", "OFF", "~", "null", "Null", "NULL", "<<", ".nan", ".NaN", ".NAN",
+    "false", "False", "FALSE", "off", "Off", "OFF", "~", "null", "Null", "NULL", ".nan", ".NaN", ".NAN",
     ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF",
 ))
 # fmt: on

@@ -235,7 +235,7 @@ def test_other_forms() -> None:
     clean = ElementTree.fromstring(formats.as_junit(report(config("app"))))
     assert (clean.get("tests"), clean.get("failures")) == ("1", "0")
     assert list(formats.as_text(report(config("app")))) == ["Nothing found in 1 document."]
-    assert list(formats.as_text(done))[-1] == "2 warning in 1 document"
+    assert list(formats.as_text(done))[-1] == "2 warnings in 1 document"
 
 
 # --- anything at all -------------------------------------------------------------------------------------

@@ -45,8 +45,17 @@ def as_text(report: Report) -> Iterator[str]:
     for one in report.findings:
         fix = " [--fix]" if one.fixable else ""
         yield f"{place(one)}: {one.severity} {one.rule} {one.message}{fix}"
-    counts = [f"{_count(report, severity)} {severity}" for severity in SEVERITIES if _count(report, severity)]
-    objects = f"{report.documents} document{'' if report.documents == 1 else 's'}"
+    counts = [
+        f"{count} {severity}{'' if count == 1 or severity == 'info' else 's'}"
+        for severity in SEVERITIES
+        if (count := _count(report, severity))
+    ]
+    read = []
+    if report.documents or not report.templates:
+        read.append(f"{report.documents} document{'' if report.documents == 1 else 's'}")
+    if report.templates:
+        read.append(f"{report.templates} template{'' if report.templates == 1 else 's'}")
+    objects = " and ".join(read)
     yield f"{', '.join(counts)} in {objects}" if counts else f"Nothing found in {objects}."
 
 

@@ -36,6 +36,8 @@ class Report(Struct, frozen=True):
     findings: tuple[Finding, ...]
     documents: int
     files: tuple[str, ...]
+    templates: int = 0
+    """Of the sources of charts, which are no documents yet."""
 
     def worst(self) -> Severity | None:
         """The severity of the worst finding."""
@@ -141,7 +143,8 @@ def lint(
     ]
     kept.sort(key=lambda one: (one.file, one.line, one.column, one.rule, one.path))
     files = tuple(dict.fromkeys(document.origin for document in world.documents))
-    return Report(tuple(kept), len(world.documents), files)
+    sources = sum(map(len, found.charts.values()))
+    return Report(tuple(kept), len(world.documents), files, sources)
 
 
 def wanted(rule: str, select: Collection[str], ignore: Collection[str]) -> bool:
