@@ -86,6 +86,7 @@ def lint(
     from reroll.insight.lint.finding import SEVERITIES
     from reroll.insight.lint.run import lint as run
     from reroll.insight.lint.run import mend, read_input
+    from reroll.insight.lint.shelf import Shelf
     from reroll.insight.lint.world import World
     from reroll.manifests.problem import ManifestError
 
@@ -99,7 +100,8 @@ def lint(
         raise Failure("--fix needs files or folders: standard input can't be written", 2)
 
     def look() -> tuple[Input, World]:
-        found = read_input(given, sys.stdin.buffer.read() if "-" in given and not fix else None)
+        stdin = sys.stdin.buffer if "-" in given and not fix else None
+        found = read_input(given, stdin, shelf=Shelf())
         world = World(found.documents, complete=complete, auto_all=auto_all)
         _remember(world, found, against or ["git:HEAD"])
         if lookup:

@@ -10,11 +10,12 @@ from msgspec import Struct
 from reroll.insight.lint.comments import ignored
 from reroll.insight.lint.finding import SEVERITIES, Finding, Severity
 from reroll.insight.lint.rules import FAMILIES, RULES, charts
+from reroll.insight.lint.shelf import Shelf
 from reroll.insight.lint.world import World
 from reroll.manifests.edit import apply_edits
 from reroll.manifests.in_place import write_in_place
 from reroll.manifests.problem import ManifestError
-from reroll.manifests.stream import Document, read_documents
+from reroll.manifests.stream import Document, Readable, read_documents
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -28,6 +29,7 @@ class Input(Struct):
     charts: dict[str, dict[str, str]]
     """Folder of a chart -> texts of its templates, by their paths below templates/."""
     unreadable: list[Finding]
+    shelf: Shelf | None = None
 
 
 class Report(Struct, frozen=True):
@@ -44,12 +46,15 @@ class Report(Struct, frozen=True):
         return next((s for s in SEVERITIES if any(f.severity == s for f in self.findings)), None)
 
 
-def read_input(paths: Sequence[str], stdin: bytes | None = None) -> Input:
+def read_input(
+    paths: Sequence[str], stdin: bytes | Readable | None = None, *, shelf: Shelf | None = None
+) -> Input:
     """Files, folders with all below them, and "-" for `stdin`. Raises OSError for a path that is not there.
 
+    `shelf` keeps the documents; without one, all stay in memory.
     The templates of a chart are no manifests: of a folder with a Chart.yaml they are read as text.
     """
-    found = Input([], {}, {}, [])
+    found = Input([], {}, {}, [], shelf)
     for given in dict.fromkeys(paths):
         if given == "-":
             _take(found, "standard input", stdin or b"")
@@ -88,11 +93,12 @@ def _chart(found: Input, folder: Path) -> None:
 def _file(found: Input, path: Path) -> None:
     if str(path) in found.files:
         return
-    _take(found, str(path), path.read_bytes())
+    with path.open("rb") as content:
+        _take(found, str(path), content)
     found.files[str(path)] = path
 
 
-def _take(found: Input, origin: str, content: bytes) -> None:
+def _take(found: Input, origin: str, content: bytes | Readable) -> None:
     documents = []
     try:
         for document in read_documents(content, origin):
@@ -103,7 +109,7 @@ def _take(found: Input, origin: str, content: bytes) -> None:
                 # Its place is kept, so that what is written back is the whole file.
                 document = Document(document.text, origin, document.line)
                 document.__dict__.update(data=None, placed=(), node=None)
-            documents.append(document)
+            documents.append(document if found.shelf is None else found.shelf.put(document))
     except ManifestError as error:
         found.unreadable.append(_unreadable(error))
         return

@@ -36,9 +36,15 @@ class Subject(Struct, frozen=True, dict=True):
     """Of its document in the input."""
     place: Path
     """Of the object in its document."""
-    value: dict[str, Any]
+    nth: int
+    """Which of the objects in its document it is; -1: the document is no object of Kubernetes."""
 
     @property
+    def value(self) -> dict[str, Any]:
+        """The object. It may be on disk (`shelf`), so what is asked again and again is kept here."""
+        return mapping(self.document.data) if self.nth < 0 else self.document.placed[self.nth].value
+
+    @cached_property
     def kind(self) -> str:
         return text(self.value.get("kind"))
 
@@ -46,11 +52,11 @@ class Subject(Struct, frozen=True, dict=True):
     def metadata(self) -> dict[str, Any]:
         return mapping(self.value.get("metadata"))
 
-    @property
+    @cached_property
     def name(self) -> str:
         return text(self.metadata.get("name"))
 
-    @property
+    @cached_property
     def namespace(self) -> str:
         return text(self.metadata.get("namespace"))
 
@@ -158,25 +164,25 @@ class World:
         name = document.origin.replace("\\", "/").rpartition("/")[2]
         if name in ("kustomization.yaml", "kustomization.yml", "Kustomization"):
             if isinstance(document.data, dict):
-                self.kustomizations.append(Subject(document, number, (), document.data))
+                self.kustomizations.append(Subject(document, number, (), -1))
             return
-        for placed in document.placed:
+        for nth, placed in enumerate(document.placed):
             value = placed.value
             group = value["apiVersion"].rpartition("/")[0]
             path = _TEMPLATES.get((group, value["kind"]))
             config = _CONFIG_KINDS.get(value["kind"]) if not group else None
             subject: Subject
             if group == "kustomize.config.k8s.io":
-                self.kustomizations.append(Subject(document, number, placed.path, value))
+                self.kustomizations.append(Subject(document, number, placed.path, nth))
                 continue
             if path is not None and isinstance(at(value, path), dict):
-                subject = Workload(document, number, placed.path, value, path)
+                subject = Workload(document, number, placed.path, nth, path)
                 self.workloads.append(subject)
             elif config is not None:
-                subject = Config(document, number, placed.path, value, config)
+                subject = Config(document, number, placed.path, nth, config)
                 self.configs.append(subject)
             else:
-                subject = Subject(document, number, placed.path, value)
+                subject = Subject(document, number, placed.path, nth)
             self.subjects.append(subject)
 
     @cached_property
