@@ -124,7 +124,7 @@ def _look_up(
     """Ask the cluster for what is external, and for the key of the installation where none was given."""
     import asyncio
 
-    from reroll.insight.simulation.capture import find_key
+    from reroll.cli.key_file import key_in
     from reroll.kube.client import Client
     from reroll.kube.config import load_config
     from reroll.manifests.stamp.lookup import look_up
@@ -135,12 +135,7 @@ def _look_up(
         async with Client(cluster) as client:
             home = digests.options.namespace or cluster.namespace
             if digests.options.key is None:
-                places = dict.fromkeys(["reroll", home])
-                key = await find_key(client, [(place, "reroll-digest-key") for place in places])
-                digests.use_key(key)
+                digests.use_key(await key_in(client, home))
             await look_up(client, missing, digests.contents, home)
 
-    try:
-        asyncio.run(ask())
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from group
+    asyncio.run(ask())

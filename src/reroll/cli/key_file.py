@@ -1,4 +1,4 @@
-"""The digest key that a command is given in a file."""
+"""The digest key that a command is given in a file, or finds in the cluster."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reroll.core.digests import DigestKey
+    from reroll.kube.client import Client
 
 
 def key_of(path: str | None) -> DigestKey | None:
@@ -25,3 +26,10 @@ def key_of(path: str | None) -> DigestKey | None:
         raise Failure(f"--key-file {path}: {error.strerror}", 2) from error
     except (ValueError, binascii.Error) as error:
         raise Failure(f"{path} holds no digest key: reroll snapshot --key-file writes one", 2) from error
+
+
+async def key_in(client: Client, home: str) -> DigestKey | None:
+    """That of the installation, from its own namespace or from `home`; None: it can be read in neither."""
+    from reroll.insight.simulation.capture import find_key
+
+    return await find_key(client, [(place, "reroll-digest-key") for place in dict.fromkeys(["reroll", home])])

@@ -177,6 +177,7 @@ def _remember(world: World, found: Input, against: Sequence[str]) -> None:
     """What the config objects were before."""
     from reroll.insight.lint.before import remember, remember_git
     from reroll.insight.lint.run import read_input
+    from reroll.insight.lint.shelf import Shelf
 
     for given in against:
         if given.startswith("git:"):
@@ -190,7 +191,7 @@ def _remember(world: World, found: Input, against: Sequence[str]) -> None:
                 given.removeprefix("git:") or "HEAD",
             )
         else:
-            remember(world, read_input([given]).documents, given)
+            remember(world, read_input([given], shelf=Shelf()).documents, given)
 
 
 def _cluster(world: World, namespace: str | None, kubeconfig: str | None, context: str | None) -> None:
@@ -210,8 +211,5 @@ def _cluster(world: World, namespace: str | None, kubeconfig: str | None, contex
 
     try:
         asyncio.run(ask())
-    except* ApiError as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
+    except ApiError as error:
         raise Failure(str(error)) from error

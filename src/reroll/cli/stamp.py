@@ -209,7 +209,7 @@ def _cluster(options: Options, kubeconfig: str | None, context: str | None) -> t
 
     from msgspec.structs import replace
 
-    from reroll.insight.simulation.capture import find_key
+    from reroll.cli.key_file import key_in
     from reroll.kube.client import Client
     from reroll.kube.config import load_config
     from reroll.manifests.stamp.lookup import look_up
@@ -218,18 +218,14 @@ def _cluster(options: Options, kubeconfig: str | None, context: str | None) -> t
 
     async def key() -> DigestKey | None:
         async with Client(cluster) as client:
-            places = dict.fromkeys(["reroll", options.namespace or cluster.namespace])
-            return await find_key(client, [(place, "reroll-digest-key") for place in places])
+            return await key_in(client, options.namespace or cluster.namespace)
 
     def ask(wanted: Sequence[ConfigId], contents: Contents, namespace: str) -> None:
         async def all_of_them() -> None:
             async with Client(cluster) as client:
                 await look_up(client, wanted, contents, namespace)
 
-        try:
-            asyncio.run(all_of_them())
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from group
+        asyncio.run(all_of_them())
 
     found = options.key or asyncio.run(key())
     return replace(options, key=found, namespace=options.namespace or cluster.namespace), ask

@@ -13,6 +13,7 @@ from reroll.insight.lint.world import Known, World
 from reroll.kube.client import Client
 from reroll.kube.errors import NotFound
 from reroll.kube.resources import CONFIG_MAPS, SECRETS
+from reroll.manifests.together import together
 
 _AT_ONCE = 16
 _KINDS: dict[Kind, str] = {"configmap": "ConfigMap", "secret": "Secret"}
@@ -48,6 +49,4 @@ async def look_up(client: Client, world: World, namespace: str) -> None:
         immutable = value.get("immutable") is True
         world.live[kind, home, name] = Known(keys, immutable, content_digest(value), "the cluster")
 
-    async with asyncio.TaskGroup() as group:
-        for kind, home, name in sorted(wanted):
-            group.create_task(one(kind, home, name))
+    await together([one(kind, home, name) for kind, home, name in sorted(wanted)])

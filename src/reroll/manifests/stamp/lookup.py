@@ -14,6 +14,7 @@ from reroll.kube.client import Client
 from reroll.kube.errors import NotFound
 from reroll.kube.resources import CONFIG_MAPS, SECRETS
 from reroll.manifests.stamp.contents import Contents
+from reroll.manifests.together import together
 
 _AT_ONCE = 16
 
@@ -49,6 +50,4 @@ async def look_up(client: Client, wanted: Iterable[ConfigId], contents: Contents
         contents.asked.add(config)
         contents.add(config, values, annotations, "the cluster")
 
-    async with asyncio.TaskGroup() as group:
-        for config in wanted:
-            group.create_task(one(config))
+    await together([one(config) for config in wanted])
