@@ -15,7 +15,7 @@ import gc
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import structlog
@@ -175,6 +175,7 @@ class Controller:
                 self.store,
                 frozenset(told),
                 may_act=lambda: self.working and self.leading,
+                others_seen_at=lambda: self.election.others_seen_at if self.election else float("-inf"),
             )
         self.lease_client = Client(cluster, max_in_flight=4, field_manager=settings.field_manager)
         self.election: LeaderElection | None = None
@@ -278,11 +279,11 @@ class Controller:
         finally:
             stopping.cancel()
 
-    def _arrived(self, event: str, config: ConfigId) -> None:
-        """A watch told of a config object."""
+    def _arrived(self, event: str, config: ConfigId, version: int) -> None:
+        """The content of a config object changed."""
         self.metrics.arrived(event, config.kind)
         if self.announcer is not None:
-            self.announcer.arrived(event, config)
+            self.announcer.arrived(event, config, version)
 
     async def _keep_looking_for_reloader(self) -> None:
         while True:
@@ -313,9 +314,12 @@ class Controller:
         await self._act_until_stopped()
 
     async def _act_until_stopped(self) -> None:
-        count = 0 if self.announcer is not None else self.settings.actors
+        if self.announcer is not None:
+            await self._announce_until_stopped(self.announcer)
+            return
         actors = [
-            asyncio.create_task(self.reconciler.work(), name=f"actor {number}") for number in range(count)
+            asyncio.create_task(self.reconciler.work(), name=f"actor {number}")
+            for number in range(self.settings.actors)
         ]
         try:
             await self._stopping.wait()
@@ -327,11 +331,22 @@ class Controller:
             raise
         log.info("stopping: what is in flight is finished, nothing new is begun")
         self.queue.close()
-        _, late = await asyncio.wait(actors, timeout=STOP_WITHIN) if actors else (None, ())
+        _, late = await asyncio.wait(actors, timeout=STOP_WITHIN)
         for actor in late:
             actor.cancel()
         await asyncio.gather(*actors, return_exceptions=True)
         await self.reconciler.finish(FINISH_WITHIN)
+
+    async def _announce_until_stopped(self, announcer: Announcer) -> None:
+        announcer.lead()
+        try:
+            await self._stopping.wait()
+        except asyncio.CancelledError:
+            announcer.stand_by()
+            raise
+        log.info("stopping: the webhook is told of what it was not told yet")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(announcer.idle.wait(), STOP_WITHIN)
 
     async def _check_key(self) -> bool:
         """Is another digest key in force than ours? Then Secrets are read again with it."""

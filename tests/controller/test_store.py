@@ -20,15 +20,18 @@ WEB = WorkloadId("Deployment", "shop", "web")
 class Follower:
     """A store, and what it asked and wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_create: bool | None = None, read_all: bool = False) -> None:
         self.asked: list[WorkloadId] = []
         self.wanted: list[ConfigId] = []
+        self.arrived: list[tuple[str, str, int]] = []
         self.store = Store(
             DigestKey(bytes(32)),
-            PolicyDefaults(),
+            PolicyDefaults(on_create=on_create),
             ask=lambda workload, cause: self.asked.append(workload),
             want=self.wanted.append,
             now=lambda: 1000.0,
+            arrived=lambda event, config, version: self.arrived.append((event, config.name, version)),
+            read_all=read_all,
         )
 
     def listed(self, version: int, name: str = "app") -> None:
@@ -51,7 +54,10 @@ class Follower:
 
 @pytest.fixture
 def follower() -> Follower:
-    follower = Follower()
+    return synced(Follower())
+
+
+def synced(follower: Follower) -> Follower:
     for kind in ("configmap", "secret", "Deployment"):
         follower.store.set_collection(kind, "", "")
     return follower
@@ -155,6 +161,93 @@ def test_deleted_before_it_was_read(follower: Follower) -> None:
     follower.store.drop_config(APP)
     assert not follower.store.wanted(APP)
     assert follower.asked == [WEB]
+
+
+class TestWhatArrived:
+    """What a webhook is told: all that happens to an object that was held, also if only a list tells of it."""
+
+    @pytest.fixture
+    def reader(self) -> Follower:
+        follower = Follower(read_all=True)
+        follower.listed(5)
+        follower.read(5, "a")
+        assert follower.arrived == [], "what is found at the start is no news"
+        return synced(follower)
+
+    def test_as_it_happens(self, reader: Follower) -> None:
+        reader.watched(6, "b")
+        reader.watched(7, "b")
+        reader.watched(8, "x", name="new")
+        reader.store.drop_config(APP, live=True)
+        assert reader.arrived == [("update", "app", 6), ("add", "new", 8), ("delete", "app", 6)]
+
+    def test_found_by_a_list(self, reader: Follower) -> None:
+        reader.listed(9)
+        reader.listed(8, name="new")
+        assert reader.wanted == [APP, APP, APP._replace(name="new")]
+        reader.read(9, "b")
+        reader.read(8, "x", name="new")
+        reader.read(8, "x", name="new")
+        reader.store.drop_config(APP, live=False)
+        assert reader.arrived == [("update", "app", 9), ("add", "new", 8), ("delete", "app", 9)]
+
+    def test_found_by_a_list_with_the_same_content(self, reader: Follower) -> None:
+        reader.listed(9)
+        reader.read(9, "a")
+        assert reader.arrived == []
+
+
+class TestCreationOfWhatAPatternMatches:
+    """It is to roll, and nothing on the server says yet that the object was not there before."""
+
+    @pytest.fixture
+    def adopted(self) -> Follower:
+        follower = synced(Follower(on_create=True))
+        self.put(follower, 1)
+        follower.listed(5)
+        return follower
+
+    def put(self, follower: Follower, version: int, **recorded: str) -> None:
+        obj = _deployment((), version)
+        obj.metadata.generation = 1  # only its status changes
+        applied = Applied(
+            "t", "", {f"configmap/{name}": {"*": "", "a": digest} for name, digest in recorded.items()}
+        )
+        obj.metadata.annotations = {
+            "reroll.dev/follow": "configmap/ap*",
+            "reroll.dev/applied": encode(applied),
+        }
+        follower.store.put_workload(obj, "Deployment", live=True)
+
+    def known(self, follower: Follower) -> WorkloadRecord:
+        entry = follower.store.workload(WEB)
+        assert entry is not None
+        return entry.record
+
+    def test_a_change_of_status_does_not_forget_it(self, adopted: Follower) -> None:
+        for version in (2, 3):
+            self.put(adopted, version)
+            assert self.known(adopted).unsaved
+            assert self.known(adopted).applied == Applied("t", "", {"configmap/app": None})
+
+    def test_two_of_them(self, adopted: Follower) -> None:
+        adopted.listed(6, name="apple")
+        self.put(adopted, 2)
+        applied = self.known(adopted).applied
+        assert applied is not None
+        assert applied.configs == {"configmap/app": None, "configmap/apple": None}
+
+    def test_what_is_written_meanwhile_is_believed(self, adopted: Follower) -> None:
+        self.put(adopted, 2, app="d")
+        assert not self.known(adopted).unsaved
+        self.put(adopted, 3)
+        assert not self.known(adopted).unsaved
+        assert self.known(adopted).applied == Applied("t", "", {})
+
+    def test_our_own_record_that_says_nothing_of_it_is_believed(self, adopted: Follower) -> None:
+        adopted.store.writing(WEB, None, Applied("t", "", {}))
+        self.put(adopted, 2)
+        assert not self.known(adopted).unsaved
 
 
 def test_another_digest_key_drops_secrets_alone(follower: Follower) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from tests.alerts.service import Service
 from tests.faults.proxy import (
     EXPIRED,
     EXPIRED_EVENT,
@@ -210,6 +213,33 @@ async def test_deleted_while_nobody_watched(world: World, proxy: FaultProxy) -> 
     await world.until_idle(control)
     assert await world.all_rollouts() == {"back": 1, "same": 0, "kept": 1}
     assert not [seen for seen in proxy.requests("patch", name="gone") if seen.status == 404]
+
+
+async def test_changes_while_nobody_watched_are_told_to_a_webhook(world: World, proxy: FaultProxy) -> None:
+    """Found by the list: what a webhook is told is all that happens of them."""
+    for name in ("changed", "same", "gone"):
+        await world.config_map(name, {"A": "1"})
+    async with Service() as service:
+        control = await world.controller(
+            proxy.url, webhook_url=service.url, on_create="always", on_delete=True
+        )
+        await world.until_true(lambda: control.working, "it works")
+        await proxy.close()
+        await world.config_map("changed", {"A": "2"})
+        await world.config_map("new", {"A": "1"})
+        await world.delete("configmaps", "gone")
+        proxy.add(EXPIRED, "watch", path=RESUME, times=5)
+        await proxy.open()
+        await world.until_true(lambda: len(service.received) >= 3, "the webhook was told")
+        await world.config_map("same", {"A": "2"})
+        await world.until_true(lambda: len(service.received) >= 4, "the webhook was told")
+        told = [json.loads(received.body) for received in service.received]
+    assert sorted((body["name"], body.get("reason", "")) for body in told) == [
+        ("changed", ""),
+        ("gone", "delete"),
+        ("new", "add"),
+        ("same", ""),
+    ]
 
 
 @pytest.mark.parametrize("code", [400, 422])

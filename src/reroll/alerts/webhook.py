@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from hashlib import blake2b
 from types import TracebackType
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -79,14 +80,22 @@ class Webhook:
         await self._poster.__aexit__(kind, error, trace)
 
     async def send(
-        self, config: ConfigId, workloads: Sequence[WorkloadId] = (), *, at: float, reason: str = ""
+        self,
+        config: ConfigId,
+        workloads: Sequence[WorkloadId] = (),
+        *,
+        at: float,
+        reason: str = "",
+        version: int = 0,
     ) -> None:
         """Tell that `config` changed at the time `at` (seconds since the epoch), which concerns `workloads`.
 
-        One and the same post has one `id`, however often it arrives: an answer that is lost leaves open whether
-        the post was taken. Raises DeliveryError when no try was.
+        One and the same change has one `id`, however often it is posted and by whom: an answer that is lost leaves open
+        whether the post was taken. `version`: the resourceVersion of the change; 0: not known, and other controllers
+        have other ids for it. Raises DeliveryError when no try was taken.
         """
-        post = Post(self._url, msgspec.json.encode(body(config, workloads, at=at, reason=reason)), JSON)
+        told = body(config, workloads, at=at, reason=reason, version=version)
+        post = Post(self._url, msgspec.json.encode(told), JSON)
         try:
             await persist(
                 lambda: self._poster.post(post),
@@ -110,12 +119,14 @@ class Webhook:
         return WebhookStatistics(self._sent, self._retried, self._failed, self._problem)
 
 
-def body(config: ConfigId, workloads: Sequence[WorkloadId], *, at: float, reason: str = "") -> dict[str, Any]:
+def body(
+    config: ConfigId, workloads: Sequence[WorkloadId], *, at: float, reason: str = "", version: int = 0
+) -> dict[str, Any]:
     """What is posted: the words of Reloader first, then names only."""
     when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {
         "webhook": "update successful",
-        "id": uuid4().hex,
+        "id": change_id(config, reason, version),
         "time": when,
         "kind": _KINDS.get(config.kind, config.kind),
         "namespace": config.namespace,
@@ -123,3 +134,10 @@ def body(config: ConfigId, workloads: Sequence[WorkloadId], *, at: float, reason
         "workloads": [{"kind": w.kind, "namespace": w.namespace, "name": w.name} for w in workloads],
         **({"reason": reason} if reason else {}),
     }
+
+
+def change_id(config: ConfigId, reason: str, version: int) -> str:
+    """32 hexadecimal digits, the same for all who tell of this change; `version`: its resourceVersion, 0 for none."""
+    if not version:
+        return uuid4().hex
+    return blake2b(f"{config} {version} {reason}".encode(), digest_size=16).hexdigest()

@@ -91,8 +91,9 @@ class Store:
     `want` is called for each object whose content is to be read. `content` makes its digests; objects that
     carry theirs in place of values (`insight.simulation`) have another. `kinds`: the kinds of workload, by
     `WorkloadKind.id`. `marks`: how pod templates are marked. `selected` tells by their labels which
-    config objects may be followed. `arrived` is called for each that a watch tells of as new, changed or deleted (add,
-    update, delete), if what was held of it is known; `read_all`: so that it is known of all, all are read.
+    config objects may be followed. `arrived` is called with add, update or delete for each that came, changed or went
+    since it was held, whether a watch or a new list tells so, and with the resourceVersion of that content (0: not
+    known); `read_all`: so that it is known of all, all are read.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Store:
         kinds: Mapping[str, WorkloadKind] = KINDS,
         marks: MarkStyle = NATIVE,
         selected: Callable[[Mapping[str, str]], bool] | None = None,
-        arrived: Callable[[str, ConfigId], None] = lambda event, config: None,
+        arrived: Callable[[str, ConfigId, int], None] = lambda event, config, version: None,
         read_all: bool = False,
     ) -> None:
         self.key = key
@@ -143,7 +144,11 @@ class Store:
         self._collections: dict[tuple[str, str], str] = {}
         self._writing: dict[WorkloadId, str] = {}
         self._written: dict[WorkloadId, Applied] = {}
+        self._amended: dict[WorkloadId, tuple[Applied, Applied]] = {}
+        """Workload -> what stands on it as applied, and what is known beyond that and not written yet."""
         self._doubtful: set[ConfigId] = set()
+        self._appeared: set[ConfigId] = set()
+        """Those that were not there before a list named them, and that are yet to be read."""
         self._gone: dict[ConfigId, Missing] = {}
         self._past = Past(now)
 
@@ -207,6 +212,8 @@ class Store:
         else's."""
         if applied is not None:
             self._written[workload] = applied
+            if workload in self._amended and self._amended[workload][0] == applied:
+                del self._amended[workload]  # what was known beyond it holds no longer
         if mark is None:
             self._writing.pop(workload, None)
         else:
@@ -280,8 +287,12 @@ class Store:
         if (previous is None or previous.version != record.version) and config in self._consumers:
             self._past.add(config, (held or MISSING) if live else UNREAD, record.version)
             self._correct_starts(config, record)
-        if live and held is not UNREAD and (previous is None or previous.version != record.version):
-            self._arrived("add" if previous is None else "update", config)
+        if previous is not None:
+            if previous.version != record.version:
+                self._arrived("update", config, record.version)
+        elif (live and held is not UNREAD) or config in self._appeared:
+            self._appeared.discard(config)
+            self._arrived("add", config, record.version)
         self._changed(config, appeared=held is None)
 
     def put_record(self, config: ConfigId, make: Callable[[ConfigRecord | None], ConfigRecord]) -> None:
@@ -294,7 +305,7 @@ class Store:
             return
         names[config.name] = record
         if previous is not None and previous.version != record.version and record.change.live:
-            self._arrived("update", config)
+            self._arrived("update", config, record.version)
         self._changed(config, appeared=previous is None)
 
     def list_config(self, kind: ConfigKind, namespace: str, name: str, resource_version: str) -> None:
@@ -303,13 +314,15 @@ class Store:
         names = self._configs[kind].setdefault(config.namespace, {})
         held = names.get(name)
         if held is None:
+            if self._read_all and isinstance(self.state(config), Missing):
+                self._appeared.add(config)
             names[name] = UNREAD
             self._changed(config, appeared=True)
         elif isinstance(held, ConfigRecord):
             version = version_number(resource_version)
             if version and version == held.version:
                 return  # unchanged since
-            if version < held.version or config not in self._consumers:
+            if version < held.version or not (self._read_all or config in self._consumers):
                 # Read anew when somebody follows it; after a restore of etcd the server's versions are lower.
                 names[name] = UNREAD
         if self._read_all or config in self._consumers:
@@ -323,13 +336,15 @@ class Store:
 
     def drop_config(self, config: ConfigId, *, live: bool = False) -> None:
         """Forget an object that was deleted; `live`: a watch told of it as it happened."""
-        names = self._configs[config.kind].get(config.namespace)
+        names = self._configs[config.kind].get(config.namespace, {})
         self._doubtful.discard(config)
-        if names is not None and names.pop(config.name, None) is not None:
+        self._appeared.discard(config)
+        held = names.pop(config.name, None)
+        if held is not None:
             if not names:
                 del self._configs[config.kind][config.namespace]
-            if live:
-                self._arrived("delete", config)
+            if config.kind != "secretproviderclass":  # it is there still, and no pod has it mounted
+                self._arrived("delete", config, held.version if isinstance(held, ConfigRecord) else 0)
             if live and config in self._consumers:
                 self._gone[config] = Missing(arrived=self.now())
             self._changed(config, appeared=False)
@@ -358,7 +373,7 @@ class Store:
             for workload in list(self._followers.get((config.kind, config.namespace), ())):
                 entry = self._workloads[workload]
                 if any(pattern.matches(config, workload.namespace) for pattern in entry.patterns):
-                    self._derive(_without_before(entry, config))
+                    self._derive(self._without_before(entry, config))
         for workload in self._consumers.get(config, ()):
             self.ask(workload, config)
 
@@ -383,12 +398,34 @@ class Store:
             manager=self._manager,
             style=self.marks,
         )
-        record = self._with_its_template(record, previous)
+        record = self._amend(self._with_its_template(record, previous))
         if entry is not None and previous is not None:
             self._doubt(entry, previous, record)
         self._put_record(entry, record, live=live)
         for borrower in list(self._borrowers.get(workload, ())):
             self._borrow_again(borrower, live=live)
+
+    def _without_before(self, entry: Entry, config: ConfigId) -> WorkloadRecord:
+        """Its record, in which an object that a pattern matches, and that appeared just now, is known not to have been
+        there before: only where its creation is to roll, for else it is recorded as it is."""
+        record, short = entry.record, config.short(entry.record.id.namespace)
+        if not entry.policy.on_create or record.applied is None or short in record.applied.configs:
+            return record
+        written, _ = self._amended.get(record.id, (record.applied, None))
+        applied = replace(record.applied, configs={**record.applied.configs, short: None})
+        self._amended[record.id] = (written, applied)
+        return replace(record, applied=applied, unsaved=True)
+
+    def _amend(self, record: WorkloadRecord) -> WorkloadRecord:
+        """What is known beyond what stands on a workload goes on being known while that stays as it is, such as when
+        only its status changed."""
+        written, applied = self._amended.get(record.id, (None, None))
+        if applied is None:
+            return record
+        if record.applied != written:
+            del self._amended[record.id]
+            return record
+        return replace(record, applied=applied, unsaved=True)
 
     def _with_its_template(self, record: WorkloadRecord, previous: WorkloadRecord | None) -> WorkloadRecord:
         """Where a workload has its pod template from another one, put that in, and note whose it is."""
@@ -472,6 +509,7 @@ class Store:
     def drop_workload(self, workload: WorkloadId) -> None:
         entry = self._workloads.pop(workload, None)
         self._written.pop(workload, None)
+        self._amended.pop(workload, None)
         if entry is not None:
             self._unindex(workload, entry)
             for c in entry.consumed:
@@ -562,16 +600,6 @@ def _with_recorded(record: WorkloadRecord, existing: Existing) -> Existing:
                 yield parts[-1]
 
     return names
-
-
-def _without_before(entry: Entry, config: ConfigId) -> WorkloadRecord:
-    """Its record, in which an object that a pattern matches, and that appeared just now, is known not to have been
-    there before: only where its creation is to roll, for else it is recorded as it is."""
-    record, short = entry.record, config.short(entry.record.id.namespace)
-    if not entry.policy.on_create or record.applied is None or short in record.applied.configs:
-        return record
-    applied = replace(record.applied, configs={**record.applied.configs, short: None})
-    return replace(record, applied=applied, unsaved=True)
 
 
 def _pods_start(previous: WorkloadRecord | None, record: WorkloadRecord) -> bool:

@@ -157,6 +157,7 @@ class LeaderElection:
         self._lease: dict[str, Any] | None = None  # as last read or written
         self._seen = LeaseSpec()
         self._seen_at = -math.inf
+        self._others_seen_at = -math.inf
         self._leading = False
         self._valid_until = -math.inf
         self._renewed_at = -math.inf
@@ -172,6 +173,11 @@ class LeaderElection:
     def is_leader(self) -> bool:
         """Is it certain, at this moment, that nobody else acts? Ask right before each write."""
         return self._leading and self._clock() < self._valid_until
+
+    @property
+    def others_seen_at(self) -> float:
+        """When this one last saw a sign of life of another leader, or that it went, by `clock`; -inf: never."""
+        return self._others_seen_at
 
     def status(self) -> Leadership:
         """How things stand, for readiness, metrics and logs."""
@@ -441,6 +447,8 @@ class LeaderElection:
         if holder not in ("", self.identity, self._seen.holder_identity):
             log.info("standing by", lease=f"{self.namespace}/{self.name}", leader=holder)
         self._seen, self._seen_at = spec, self._clock()
+        if holder != self.identity:
+            self._others_seen_at = self._seen_at
 
     def _left_to_another(self) -> float:
         """Seconds for which somebody else may still act, as far as is known."""

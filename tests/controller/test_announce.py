@@ -1,0 +1,145 @@
+"""The webhook in place of rollouts: who tells what, when the lead goes from one to another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from reroll.alerts.webhook import Webhook, change_id
+from reroll.controller.announce import Announcer
+from reroll.controller.store import Store
+from reroll.core.digests import DigestKey
+from reroll.core.policy import PolicyDefaults
+from reroll.core.records import ConfigId, WorkloadId
+
+APP = ConfigId("configmap", "shop", "app")
+DB = ConfigId("secret", "shop", "db")
+
+Post = tuple[str, str, int]
+
+
+class Recorded(Webhook):
+    """Writes down what it is told; waits while it is held."""
+
+    def __init__(self) -> None:
+        super().__init__("http://example.invalid/")
+        self.posts: list[Post] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def send(
+        self,
+        config: ConfigId,
+        workloads: Sequence[WorkloadId] = (),
+        *,
+        at: float,
+        reason: str = "",
+        version: int = 0,
+    ) -> None:
+        await self.open.wait()
+        self.posts.append((config.name, reason, version))
+
+
+class Play:
+    """One controller, whose clock and whose lead the test sets."""
+
+    def __init__(self, *, leads: bool) -> None:
+        self.leads, self.time, self.others_seen_at = leads, 1000.0, float("-inf")
+        self.webhook = Recorded()
+        self.announcer = Announcer(
+            self.webhook,
+            Store(DigestKey(bytes(32)), PolicyDefaults()),
+            frozenset({"update", "delete"}),
+            may_act=lambda: self.leads,
+            others_seen_at=lambda: self.others_seen_at,
+            clock=lambda: self.time,
+        )
+
+    async def told(self) -> list[Post]:
+        await asyncio.wait_for(self.announcer.idle.wait(), 5.0)
+        return self.webhook.posts
+
+
+@asynccontextmanager
+async def play(*, leads: bool) -> AsyncIterator[Play]:
+    one = Play(leads=leads)
+    running = asyncio.create_task(one.announcer.run())
+    try:
+        yield one
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_each_change_is_told_once_and_what_was_not_asked_for_is_not() -> None:
+    async with play(leads=True) as one:
+        one.announcer.arrived("update", APP, 5)
+        one.announcer.arrived("add", DB, 6)
+        one.announcer.arrived("delete", DB, 7)
+        assert await one.told() == [("app", "", 5), ("db", "delete", 7)]
+        one.announcer.arrived("update", APP, 8)
+        assert (await one.told())[2:] == [("app", "", 8)]
+
+
+async def test_changes_of_one_object_that_wait_are_told_together() -> None:
+    async with play(leads=True) as one:
+        one.webhook.open.clear()
+        for version in (5, 6, 7):
+            one.announcer.arrived("update", APP, version)
+            await asyncio.sleep(0)
+        one.webhook.open.set()
+        assert [post[2] for post in await one.told()] in ([5, 7], [7])
+
+
+async def test_who_stands_by_tells_what_the_last_leader_may_not_have_told() -> None:
+    async with play(leads=False) as one:
+        one.others_seen_at = 1000.0
+        one.announcer.arrived("update", APP, 5)
+        one.time = one.others_seen_at = 1020.0
+        one.time = 1021.0
+        one.announcer.arrived("update", DB, 9)
+        assert await one.told() == []
+        one.time, one.leads = 1036.0, True
+        one.announcer.lead()
+        assert await one.told() == [("db", "", 9)]
+
+
+async def test_what_came_shortly_before_the_last_sign_of_life_is_told_again() -> None:
+    async with play(leads=False) as one:
+        one.announcer.arrived("update", APP, 5)
+        one.time = one.others_seen_at = 1003.0
+        one.leads = True
+        one.announcer.lead()
+        assert await one.told() == [("app", "", 5)]
+
+
+async def test_without_any_other_everything_is_told() -> None:
+    """A change between the first list and the beginning of work."""
+    async with play(leads=False) as one:
+        one.announcer.arrived("update", APP, 5)
+        one.time, one.leads = 2000.0, True
+        one.announcer.lead()
+        assert await one.told() == [("app", "", 5)]
+
+
+async def test_who_loses_the_lead_leaves_the_rest_to_the_next_and_takes_it_up_if_there_is_none() -> None:
+    async with play(leads=True) as one:
+        one.webhook.open.clear()
+        one.announcer.arrived("update", APP, 5)
+        await asyncio.sleep(0.01)  # being told
+        one.announcer.arrived("update", DB, 6)
+        one.leads = False
+        one.announcer.stand_by()
+        one.webhook.open.set()
+        assert await one.told() == [("app", "", 5)]
+        one.leads = True
+        one.announcer.lead()
+        assert (await one.told())[1:] == [("db", "", 6)]
+
+
+def test_one_change_has_one_id_whoever_tells_of_it() -> None:
+    assert change_id(APP, "", 5) == change_id(APP, "", 5)
+    assert len({change_id(APP, "", 5), change_id(APP, "", 6), change_id(DB, "", 5)}) == 3
+    assert change_id(APP, "", 5) != change_id(APP, "delete", 5)
+    assert change_id(APP, "", 0) != change_id(APP, "", 0)  # not known
