@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,28 @@ def test_with_reloaders_own_command_line(shop: Path) -> None:
     done = reroll("migrate", shop, "-n", "bank", "-o", "json", "--reloader-flags", flags)
     found = json.loads(done.stdout)
     assert [each["id"] for each in found["findings"]] == ["M209"]
+
+
+def test_reloaders_flags_as_those_of_the_controller(shop: Path) -> None:
+    flags = (
+        "--auto-reload-all --namespaces-to-ignore=kube-system,bank --resource-label-selector=app=shop "
+        "--reload-on-create=true --reload-on-delete=true --ignored-workload-types=jobs "
+        "--resources-to-ignore=secrets --enable-ha --webhook-url=https://example.invalid/T0KEN"
+    )
+    (note,) = json.loads(reroll("migrate", shop, "-o", "json", "--reloader-flags", flags).stdout)["notes"]
+    words = shlex.split(note.partition(": reroll ")[2])
+    assert "T0KEN" not in note
+    words[words.index("ADDRESS")] = "https://example.invalid/"
+    with_help = reroll(*words, "--help")
+    assert with_help.returncode == 0
+    assert words == [
+        *("controller", "--namespaces-to-ignore", "kube-system,bank", "--config-selector", "app=shop"),
+        *("--auto-all", "--on-delete", "--leader-election", "--on-create", "always"),
+        *("--config-kinds", "configmaps,secretproviderclasses"),
+        *("--kinds", "deployments,statefulsets,daemonsets,cronjobs,rollouts,deploymentconfigs"),
+        *("--webhook-url", "https://example.invalid/"),
+    ]
+    assert json.loads(reroll("migrate", shop, "-o", "json", "--reloader-flags=").stdout)["notes"] == []
 
 
 def test_diff_and_check_write_nothing(shop: Path) -> None:

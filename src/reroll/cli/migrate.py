@@ -135,6 +135,7 @@ def reloader_of(
 ) -> Reloader:
     """How a Reloader with this command line and environment acts. Raises FlagError, a ValueError."""
     from reroll.cli.reloader_flags import read
+    from reroll.insight.migrate.flags import controller_flags
     from reroll.insight.migrate.scene import Reloader
     from reroll.settings import config_kinds
 
@@ -153,6 +154,8 @@ def reloader_of(
         namespaces=settings["namespaces"],
         namespaces_to_ignore=settings.get("namespaces_to_ignore", ()),
         namespace_selector=settings.get("namespace_selector", ""),
+        config_selector=settings["config_selector"],
+        as_ours=controller_flags(settings, read((), {}).settings),
     )
 
 

@@ -76,6 +76,21 @@ def test_what_the_flags_of_reloader_change() -> None:
     }
 
 
+def test_objects_that_reloaders_selector_leaves_out() -> None:
+    mine, theirs = config("app"), config("other")
+    mine["metadata"]["labels"] = {"reload": "yes"}
+    selecting = Reloader("--reloader-flags", config_selector="reload=yes")
+    (one,) = told(
+        workload(AUTO_ON, config_maps=["app", "other", "elsewhere"]), mine, theirs, reloader=selecting
+    ).workloads
+    # What is not here may have any labels.
+    assert one.mechanisms[0].objects == ("configmap/app", "configmap/elsewhere")
+    assert one.drop_in == ("configmap/app", "configmap/elsewhere", "configmap/other")
+    assert one.differences == (
+        "configmap/other: left out by Reloader's --resource-label-selector; reroll has --config-selector for that",
+    )
+
+
 def test_an_object_that_says_ignore_is_rolled_for_by_nobody() -> None:
     (one,) = told(
         workload(AUTO_ON, config_maps=["app"], secrets=["db"]), config("app", {KEYS.ignore: "true"})

@@ -106,7 +106,7 @@ def reloader_follows(workload: Workload, scene: Scene) -> tuple[Consumed, ...]:
         one
         for one in found
         if (config := scene.find(one.config)) is None
-        or _wanted(one, *config_flags(config.annotations, keys)[:2])
+        or (scene.reloader.selects(config) and _wanted(one, *config_flags(config.annotations, keys)[:2]))
     )
 
 

@@ -158,8 +158,13 @@ def report(scene: Scene, plans: Plans, where: Where = lambda source, path: sourc
             },
             to_write=sum(bool(one.annotations) for one in everything),
         ),
-        notes=tuple(scene.notes),
+        notes=(*scene.notes, *_as_ours(scene)),
     )
+
+
+def _as_ours(scene: Scene) -> Iterable[str]:
+    if scene.reloader.as_ours:
+        yield f"Reloader's flags, carried over: reroll controller {scene.reloader.as_ours}"
 
 
 def _proposal(workload: Workload, scene: Scene) -> Proposal:
@@ -244,7 +249,10 @@ def _differences(
         theirs = {one.config for one in reloader_follows(workload, scene)}
         for config, one in ours.items():
             name = config.short(home)
-            if config not in theirs:
+            there = scene.find(config)
+            if there is not None and not scene.reloader.selects(there):
+                yield f"{name}: left out by Reloader's --resource-label-selector; reroll has --config-selector for that"
+            elif config not in theirs:
                 yield f"{name}: Reloader does not find this reference; reroll rolls for it"
             elif one.keys is not None:
                 yield f"{name}: only a change of {', '.join(one.keys)} counts; Reloader rolls for any key"

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from reroll.core.kinds import DEPLOYMENT, KINDS, ROLLOUT
+from reroll.core.labels import LabelSelector
 from reroll.core.records import ConfigId, ConfigKind, WorkloadId, WorkloadRecord
 from reroll.core.references import references
 from reroll.core.selector import Selector
@@ -104,6 +105,20 @@ class Reloader(Struct, frozen=True):
     """Those it works in; (): all."""
     namespaces_to_ignore: tuple[str, ...] = ()
     namespace_selector: str = ""
+    config_selector: str = ""
+    """A label selector for ConfigMaps and Secrets."""
+    as_ours: str = ""
+    """The flags of `reroll controller` that say the same; "": none are needed."""
+
+    def selects(self, config: Config) -> bool:
+        """Do the labels of this object match? One that can't be understood selects everything."""
+        if not self.config_selector or config.id.kind == "secretproviderclass":
+            return True
+        try:
+            wanted = LabelSelector.parse(self.config_selector)
+        except ValueError:
+            return True
+        return wanted.matches(strings(mapping(config.value.get("metadata")).get("labels")))
 
 
 class Scene:
