@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,32 @@ def test_an_unreachable_server_is_said_and_exits_with_1(tmp_path: Path) -> None:
     done = reroll("explain", "deployment/web", "--kubeconfig", str(file))
     assert done.returncode == 1
     assert "cannot reach http://127.0.0.1:1" in done.stderr
+
+
+CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {a: b}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize(
+    "arguments",
+    [("stamp", "-"), ("lint", "-", "-o", "json"), ("migrate", "-"), ("lint", "--rules"), ("--version",)],
+)
+def test_output_that_finds_no_room_is_said_in_a_line(arguments: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "reroll", *arguments],
+            input=CONFIG_MAP,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "reroll: standard output: No space left on device"
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"( {sys.executable} -m reroll lint --rules; echo $? >&2 ) | true"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr.strip() in ("0", "141")

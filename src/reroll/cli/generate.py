@@ -172,10 +172,6 @@ def generate(
         return _build(paths)
     except ManifestError as error:
         raise Failure(str(error), 2) from error
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise Failure(f"{error.filename or 'standard output'}: {error.strerror}") from error
 
 
 def _build(paths: Sequence[str]) -> int:

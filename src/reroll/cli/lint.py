@@ -123,9 +123,9 @@ def lint(
     except ManifestError as error:
         raise Failure(str(error), 2) from error
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
+        if error.filename is None:
             raise
-        raise Failure(f"{error.filename or 'a file'}: {error.strerror}", 2) from error
+        raise Failure(f"{error.filename}: {error.strerror}", 2) from error
     if output == "text":
         for line in formats.as_text(report):
             print(line)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 from cyclopts import App
@@ -21,6 +23,8 @@ from reroll.cli.simulate import simulate
 from reroll.cli.snapshot import snapshot
 from reroll.cli.stale import stale
 from reroll.cli.stamp import stamp
+
+_CANT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 HELP = """Makes Kubernetes workloads follow their ConfigMaps and Secrets: automatically, exactly once, safely,
 explainably.
@@ -53,11 +57,20 @@ def run() -> None:
     """The entry point. Exit codes: 0 done, 1 failed, 2 not understood."""
     try:
         code = app(exit_on_error=False, print_error=True)
+        sys.stdout.flush()
     except BrokenPipeError:
+        _drop_output()
         code = 141
     except Exception as error:
         code = _known(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _drop_output() -> None:
+    """What is left of the output can't be written: don't try again at the exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _known(error: Exception) -> int:
@@ -77,6 +90,11 @@ def _known(error: Exception) -> int:
         return _complain(str(error), 2)
     if isinstance(error, ApiError):
         return _complain(str(error), 1)
+    if isinstance(error, OSError) and error.filename is not None:
+        return _complain(f"{error.filename}: {error.strerror}", 1)
+    if isinstance(error, OSError) and error.errno in _CANT_WRITE:
+        _drop_output()
+        return _complain(f"standard output: {error.strerror}", 1)
     raise error
 
 

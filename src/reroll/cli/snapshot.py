@@ -86,12 +86,8 @@ def snapshot(
 
     try:
         asyncio.run(write())
-    except BrokenPipeError:
-        raise
     except msgspec.DecodeError as error:
         raise Failure(f"an answer of the API server is not understood: {error}") from error
-    except OSError as error:
-        raise Failure(f"{error.filename or 'standard output'}: {error.strerror}") from error
     return 0
 
 

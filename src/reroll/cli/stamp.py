@@ -149,10 +149,6 @@ def stamp(
                 write_in_place(source.path, after)
     except ManifestError as error:
         raise Failure(str(error), 2) from error
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise Failure(f"{error.filename or 'standard output'}: {error.strerror}") from error
     if diff:
         for source, before, after in changed:
             lines = difflib.unified_diff(

@@ -14,31 +14,13 @@ from reroll.insight.lint.rules import (
     mechanisms,
     references,
     settings,
+    unreadable,
     updates,
 )
 from reroll.insight.lint.world import World
 
-READING: Final = (
-    Rule(
-        "R001",
-        "unreadable",
-        "error",
-        "A file that can't be parsed",
-        "Nothing in it can be checked, and kubectl refuses it too.",
-        "Correct the place that the message names; of a template, render it first.",
-    ),
-    Rule(
-        "R002",
-        "unknown-rule-ignored",
-        "warning",
-        "An ignore comment that names no rule",
-        "It ignores nothing.",
-        "Correct the id: `reroll lint --rules` lists them.",
-    ),
-)
-"""What has to do with reading the input."""
-
 FAMILIES: Final[tuple[Callable[[World], Iterator[Finding]], ...]] = (
+    unreadable.check,
     references.check,
     updates.check,
     content.check,
@@ -51,7 +33,7 @@ FAMILIES: Final[tuple[Callable[[World], Iterator[Finding]], ...]] = (
 RULES: Final[dict[str, Rule]] = {
     rule.id: rule
     for rules in (
-        READING,
+        unreadable.RULES,
         references.RULES,
         updates.RULES,
         content.RULES,
