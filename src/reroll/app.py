@@ -136,7 +136,7 @@ class Controller:
             ),
             kinds=self.kinds,
         )
-        self.reader = Reader(self.client, self.store, self.metrics, settings.namespaces or ("",))
+        self.reader = Reader(self.client, self.store.configs, self.metrics, settings.namespaces or ("",))
         self.reconciler = Reconciler(
             self.store,
             self.queue,
@@ -246,7 +246,7 @@ class Controller:
         backoff = Backoff(0.5, 15.0, jitter=0.5)
         while True:
             try:
-                self.store.rekey(await self.key_secret.obtain())
+                self.store.configs.rekey(await self.key_secret.obtain())
                 self._problem = ""
                 return
             except ApiError as error:
@@ -352,11 +352,11 @@ class Controller:
         """Is another digest key in force than ours? Then Secrets are read again with it."""
         if not self._needs_key:
             return False
-        found = await self.key_secret.check(self.store.key)
-        if found.id == self.store.key.id:
+        found = await self.key_secret.check(self.store.configs.key)
+        if found.id == self.store.configs.key.id:
             return False
         log.warning("the digest key changed: Secrets are recorded anew, nothing is rolled")
-        self.store.rekey(found)
+        self.store.configs.rekey(found)
         self.watches.list_secrets_again()
         return True
 

@@ -208,7 +208,7 @@ class Stage:
 
     async def _seen_config(self, control: Controller, config: ConfigId, value: str) -> None:
         async def seen() -> bool:
-            held = control.store.state(config)
+            held = control.store.configs.state(config)
             path = self.path("ConfigMap" if config.kind == "configmap" else "Secret", config.name)
             now = self._json(await self.client.get(path))["metadata"]["resourceVersion"]
             return isinstance(held, ConfigRecord) and (held.version == int(now) or held.version == 0)

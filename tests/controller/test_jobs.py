@@ -220,7 +220,7 @@ async def test_where_the_new_one_would_be_refused_the_old_one_stays(stage: Any, 
             await again(stage, old)
         finally:
             await asyncio.to_thread(kubectl, "delete", "-f", "-", input=policy)
-        assert not control.reconciler._pending
+        assert not control.reconciler.recreation.pending
 
 
 async def refused(stage: Any) -> bool:
@@ -297,7 +297,7 @@ async def test_a_request_that_fails_loses_no_job(
         await stage.quiet(control)
         assert lossy.failed == 1
         assert (await stage.get("Job", "import"))["metadata"]["uid"] == new["metadata"]["uid"]
-        assert not control.reconciler._pending
+        assert not control.reconciler.recreation.pending
         if method == "create" and before:
             reasons = [event["reason"] for event in await stage.events("import")]
             assert "Failed" in reasons
@@ -365,14 +365,14 @@ class TestAControllerThatIsKilledInBetween:
             for task in asyncio.all_tasks():
                 if task.get_name().startswith("actor "):
                     task.cancel()
-            control.reconciler._pending.clear()
+            control.reconciler.recreation.pending.clear()
         return old
 
     @pytest.mark.parametrize("after", ["stand-in", "delete", "create"])
     async def test_the_next_one_goes_on(
         self, stage: Any, after: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("reroll.controller.reconcile._LEFT_BEHIND", 0.2)
+        monkeypatch.setattr("reroll.controller.recreate._LEFT_BEHIND", 0.2)
         metadata = {"annotations": {"reroll.dev/auto": "true", "note": "kept"}, "labels": {"team": "web"}}
         old = await self.killed(stage, after, metadata=metadata, activeDeadlineSeconds=3600)
         items = stage._json(await stage.client.list_page(stage.path("Job")))["items"]

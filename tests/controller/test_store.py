@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from reroll.controller.store import UNREAD, Store
+from reroll.controller.config_objects import UNREAD
+from reroll.controller.store import Store
 from reroll.core.applied import encode
 from reroll.core.compare import current
 from reroll.core.digests import DigestKey, config_map_digest, text
@@ -35,19 +36,19 @@ class Follower:
         )
 
     def listed(self, version: int, name: str = "app") -> None:
-        self.store.list_config("configmap", "shop", name, str(version))
+        self.store.configs.listed("configmap", "shop", name, str(version))
 
     def read(self, version: int, value: str, name: str = "app") -> None:
-        self.store.put_read("configmap", _config_map(name, version, value))
+        self.store.configs.put_read("configmap", _config_map(name, version, value))
 
     def watched(self, version: int, value: str, name: str = "app") -> None:
-        self.store.put_live("configmap", _config_map(name, version, value))
+        self.store.configs.put_live("configmap", _config_map(name, version, value))
 
     def workload(self, *names: str, version: int = 1) -> None:
         self.store.put_workload(_deployment(names, version), "Deployment", live=False)
 
     def record(self, config: ConfigId = APP) -> ConfigRecord:
-        state = self.store.state(config)
+        state = self.store.configs.state(config)
         assert isinstance(state, ConfigRecord)
         return state
 
@@ -65,10 +66,10 @@ def synced(follower: Follower) -> Follower:
 
 def test_listed_and_followed_by_nobody(follower: Follower) -> None:
     follower.listed(5)
-    assert follower.store.state(APP) is UNREAD
+    assert follower.store.configs.state(APP) is UNREAD
     assert follower.wanted == []
-    assert not follower.store.wanted(APP)
-    assert list(follower.store.existing("configmap", "shop")) == ["app"]
+    assert not follower.store.configs.wanted(APP)
+    assert list(follower.store.configs.existing("configmap", "shop")) == ["app"]
 
 
 @pytest.mark.parametrize("workload_first", [True, False])
@@ -82,7 +83,7 @@ def test_followed_it_is_wanted_once_read_its_followers_are_asked(
         follower.listed(5)
         follower.workload("app")
     assert follower.wanted == [APP]
-    assert follower.store.wanted(APP)
+    assert follower.store.configs.wanted(APP)
     follower.asked.clear()
     follower.read(6, "a")
     assert follower.asked == [WEB]
@@ -116,7 +117,7 @@ def test_a_later_list_forgets_what_differs_and_nobody_follows(follower: Follower
     follower.listed(5)
     assert follower.record().version == 5
     follower.listed(9)
-    assert follower.store.state(APP) is UNREAD
+    assert follower.store.configs.state(APP) is UNREAD
     assert follower.wanted == []
 
 
@@ -158,8 +159,8 @@ def test_deleted_before_it_was_read(follower: Follower) -> None:
     follower.workload("app")
     follower.listed(5)
     follower.asked.clear()
-    follower.store.drop_config(APP)
-    assert not follower.store.wanted(APP)
+    follower.store.configs.drop(APP)
+    assert not follower.store.configs.wanted(APP)
     assert follower.asked == [WEB]
 
 
@@ -178,7 +179,7 @@ class TestWhatArrived:
         reader.watched(6, "b")
         reader.watched(7, "b")
         reader.watched(8, "x", name="new")
-        reader.store.drop_config(APP, live=True)
+        reader.store.configs.drop(APP, live=True)
         assert reader.arrived == [("update", "app", 6), ("add", "new", 8), ("delete", "app", 6)]
 
     def test_found_by_a_list(self, reader: Follower) -> None:
@@ -188,7 +189,7 @@ class TestWhatArrived:
         reader.read(9, "b")
         reader.read(8, "x", name="new")
         reader.read(8, "x", name="new")
-        reader.store.drop_config(APP, live=False)
+        reader.store.configs.drop(APP, live=False)
         assert reader.arrived == [("update", "app", 9), ("add", "new", 8), ("delete", "app", 9)]
 
     def test_found_by_a_list_with_the_same_content(self, reader: Follower) -> None:
@@ -252,12 +253,12 @@ class TestCreationOfWhatAPatternMatches:
 
 def test_another_digest_key_drops_secrets_alone(follower: Follower) -> None:
     token = ConfigId("secret", "shop", "token")
-    follower.store.put_live(
+    follower.store.configs.put_live(
         "secret", SecretObject(ObjectMeta("token", "shop", resource_version="3"), {"a": "YQ=="})
     )
     follower.watched(5, "a")
-    follower.store.rekey(DigestKey(b"k" * 32))
-    assert not isinstance(follower.store.state(token), ConfigRecord)
+    follower.store.configs.rekey(DigestKey(b"k" * 32))
+    assert not isinstance(follower.store.configs.state(token), ConfigRecord)
     assert follower.record().version == 5
 
 
@@ -289,7 +290,7 @@ def test_another_controller_knows_more_so_what_is_held_is_read_again(follower: F
     follower.wanted.clear()
     recorded(follower, 2, digest="new")
     assert follower.wanted == [APP]
-    state = follower.store.state(APP)
+    state = follower.store.configs.state(APP)
     assert isinstance(state, Unknown)
     assert state.reading
     follower.asked.clear()
@@ -313,7 +314,7 @@ def test_what_is_read_again_and_is_gone_waits_for_the_watch(follower: Follower) 
     follower.watched(5, "a")
     recorded(follower, 2, digest="new")
     follower.asked.clear()
-    follower.store.not_there(APP)
+    follower.store.configs.not_there(APP)
     assert follower.record().version == 5
     assert follower.asked == [WEB]
 
@@ -339,7 +340,7 @@ class TestStartsOfPods:
         entry = follower.store.workload(WEB)
         assert entry is not None
         held = {"configmap/app": current(follower.record(), entry.consumed[0])}
-        follower.store.adopted(WEB, Applied(entry.record.template_hash, follower.store.key.id, held))
+        follower.store.adopted(WEB, Applied(entry.record.template_hash, follower.store.configs.key.id, held))
         return follower
 
     def test_it_is_seen_as_it_happens(self, adopted: Follower) -> None:
@@ -363,7 +364,7 @@ class TestStartsOfPods:
         assert read(adopted) == "b"
 
     def test_it_is_created_or_deleted_in_between(self, adopted: Follower) -> None:
-        adopted.store.drop_config(APP)
+        adopted.store.configs.drop(APP)
         deploy(adopted, 5, "t2")
         assert read(adopted) == "a", "new pods wait for what they need, and the old ones go on"
 

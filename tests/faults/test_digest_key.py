@@ -41,8 +41,8 @@ async def test_between_runs(world: World, proxy: FaultProxy, loss: str) -> None:
     else:
         await world.secret(KEY, {"key": secrets.token_hex(20)})
     second = await world.controller(proxy.url)
-    assert second.store.key.id != first.store.key.id
-    await until_recorded_with(world, second.store.key.id, "web")
+    assert second.store.configs.key.id != first.store.configs.key.id
+    await until_recorded_with(world, second.store.configs.key.id, "web")
     await world.until_idle(second)
     assert await world.all_rollouts() == {"web": 0, "other": 0}
 
@@ -69,8 +69,10 @@ async def test_while_running(world: World, proxy: FaultProxy, loss: str) -> None
 
     # The next start finds what the first left, or another key; the first may still run, as in a rolling update.
     second = await world.controller(proxy.url)
-    await until_recorded_with(world, second.store.key.id, "web")
-    await world.until_true(lambda: first.store.key.id == second.store.key.id, "both use the same key")
+    await until_recorded_with(world, second.store.configs.key.id, "web")
+    await world.until_true(
+        lambda: first.store.configs.key.id == second.store.configs.key.id, "both use the same key"
+    )
     await world.config_map("marker", {"A": "2"})
     await world.until_rolled("other", 1)
     await world.until_idle(first, second)
@@ -92,15 +94,17 @@ async def test_changed_under_many_workloads(world: World, proxy: FaultProxy) -> 
     await world.until_adopted(*names)
     await world.delete("secrets", KEY)
     second = await world.controller(proxy.url)
-    await world.until_true(lambda: first.store.key.id == second.store.key.id, "both use the same key")
-    await until_recorded_with(world, second.store.key.id, *names)
+    await world.until_true(
+        lambda: first.store.configs.key.id == second.store.configs.key.id, "both use the same key"
+    )
+    await until_recorded_with(world, second.store.configs.key.id, *names)
 
     await world.secret("db", {"password": "2"})
     for name in names:
         await world.until_rolled(name, 1)
     await world.until_idle(first, second)
     assert await world.all_rollouts() == dict.fromkeys(names, 1)
-    assert first.store.key.id == second.store.key.id
+    assert first.store.configs.key.id == second.store.configs.key.id
     assert len(proxy.requests("get", resource="secrets", name=KEY)) < 12
 
 
@@ -108,7 +112,7 @@ async def test_two_first_starts_agree(world: World, proxy: FaultProxy) -> None:
     await web_with_secret(world)
     controls = [world.begin(world.config(proxy.url)) for _ in range(3)]
     await world.until_true(lambda: all(control.working for control in controls), "all work")
-    assert len({control.store.key.id for control in controls}) == 1
+    assert len({control.store.configs.key.id for control in controls}) == 1
 
 
 async def test_not_allowed_to_keep_it(world: World, proxy: FaultProxy) -> None:
@@ -122,7 +126,7 @@ async def test_not_allowed_to_keep_it(world: World, proxy: FaultProxy) -> None:
     await world.end(first)
 
     second = await world.controller(proxy.url)
-    await until_recorded_with(world, second.store.key.id, "web")
+    await until_recorded_with(world, second.store.configs.key.id, "web")
     await world.until_idle(second)
     assert await world.all_rollouts() == {"web": 1, "other": 0}
     await world.secret("db", {"password": "3"})

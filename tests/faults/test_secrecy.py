@@ -72,7 +72,9 @@ async def test_values_are_nowhere(world: World, proxy: FaultProxy, log: io.Strin
         "logs": log.getvalue(),
         "metrics": generate_latest(control.metrics.registry).decode(),
         "health": repr([*control.ready_checks(), *control.watches.statistics()]),
-        "store": repr([control.store.state(c.config) for e in control.store.entries() for c in e.consumed])
+        "store": repr(
+            [control.store.configs.state(c.config) for e in control.store.entries() for c in e.consumed]
+        )
         + repr(list(control.store.entries())),
     }
     assert "adopted" in places["logs"]

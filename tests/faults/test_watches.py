@@ -204,7 +204,7 @@ async def test_deleted_while_nobody_watched(world: World, proxy: FaultProxy) -> 
     await world.until_true(lambda: "DaemonSet" in control.store.counts(), "the store is read")
 
     def ghosts() -> bool:
-        known = {name for _, name in control.store.config_names("configmap", world.namespace)}
+        known = {name for _, name in control.store.configs.names("configmap", world.namespace)}
         return "gone" in known or any(w.name == "gone" for w in control.store.workloads())
 
     await world.until_true(lambda: not ghosts(), "the deleted are forgotten")

@@ -362,10 +362,12 @@ class Stand:
         values = {key: value.encode() for key, value in obj[_field(obj["kind"])].items()}
 
         def taken_in() -> bool:
-            state = control.store.state(config)
+            state = control.store.configs.state(config)
             if how == "delete" or not isinstance(state, ConfigRecord):
                 return how == "delete" and isinstance(state, Missing)
-            digests = [value_digest(config, key, values[key], control.store.key) for key in sorted(values)]
+            digests = [
+                value_digest(config, key, values[key], control.store.configs.key) for key in sorted(values)
+            ]
             return state.digests == b"".join(digests)
 
         await until(taken_in, f"{config} is seen")

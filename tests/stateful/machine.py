@@ -429,10 +429,10 @@ class Play(RuleBasedStateMachine):
             for resource, name in followed:
                 data = self.content[resource, name]
                 kind = "secret" if resource == "secrets" else "configmap"
-                state = control.store.state(ConfigId(kind, self.namespace, name))  # type: ignore[arg-type]
+                state = control.store.configs.state(ConfigId(kind, self.namespace, name))  # type: ignore[arg-type]
                 found = (await self.world.get(resource, name)).get("data") or {}
                 if kind == "secret":
-                    wanted = secret_digests(self.namespace, name, found, control.store.key)
+                    wanted = secret_digests(self.namespace, name, found, control.store.configs.key)
                 else:
                     assert found == data
                     wanted = config_map_digests(found, None)

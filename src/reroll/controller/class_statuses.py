@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reroll.controller.store import Content, Store
+from reroll.controller.config_objects import Content
+from reroll.controller.store import Store
 from reroll.core.kinds import WorkloadKind
 from reroll.core.observe import ObjectMeta, config_record, last_change, version_number
 from reroll.core.records import ConfigId, ConfigRecord
@@ -88,7 +89,7 @@ class ClassStatuses:
         config = ConfigId("secretproviderclass", meta.namespace, status.secret_provider_class_name)
         mounted = {found.id: found.version for found in status.objects or ()}
         keys = tuple(sorted(mounted))
-        key = self._store.key
+        key = self._store.configs.key
         joined = b"".join(key.digest(config.namespace, config.name, k, mounted[k].encode()) for k in keys)
         same = before is not None and before.uid == meta.uid and before.content == (keys, joined)
         if before is not None and same and before.config == config:
@@ -101,7 +102,7 @@ class ClassStatuses:
             version=version_number(meta.resource_version),
             stamp=last_change(meta, (b'"f:status"',)),
             rotated=meta.generation > 1 or (before is not None and before.uid == meta.uid),
-            arrived=self._store.now() if live else 0.0,
+            arrived=self._store.configs.now() if live else 0.0,
         )
         self._of_class.setdefault(config, set()).add(at)
         self._tell(config)
@@ -148,7 +149,7 @@ class ClassStatuses:
     def _tell(self, config: ConfigId) -> None:
         statuses = [self._statuses[at] for at in self._of_class.get(config, ())]
         if not statuses:
-            self._store.drop_config(config)
+            self._store.configs.drop(config)
             return
         last = max(statuses, key=lambda status: status.version)
         everywhere = all(status.content == last.content and not status.rotated for status in statuses)
@@ -164,14 +165,14 @@ class ClassStatuses:
                 meta,
                 last.content,
                 previous,
-                flags=self._store.flags,
+                flags=self._store.configs.flags,
                 arrived=last.arrived,
             )
             if found is not previous and (previous is None or found.version != previous.version):
                 found = replace(found, stamp=last.stamp)
             return found if found.read_at_start == everywhere else replace(found, read_at_start=everywhere)
 
-        self._store.put_record(config, record)
+        self._store.configs.put_record(config, record)
 
 
 class Statuses:

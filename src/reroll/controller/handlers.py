@@ -23,16 +23,16 @@ class Configs:
         self._store, self._kind, self._namespace = store, kind, namespace
 
     def upsert(self, obj: ConfigMapObject | SecretObject, *, live: bool) -> None:
-        self._store.put_live(self._kind, obj)
+        self._store.configs.put_live(self._kind, obj)
 
     def listed(self, namespace: str, name: str, resource_version: str) -> None:
-        self._store.list_config(self._kind, namespace, name, resource_version)
+        self._store.configs.listed(self._kind, namespace, name, resource_version)
 
     def delete(self, namespace: str, name: str, *, live: bool) -> None:
-        self._store.drop_config(ConfigId(self._kind, namespace, name), live=live)
+        self._store.configs.drop(ConfigId(self._kind, namespace, name), live=live)
 
     def known(self) -> Iterable[tuple[str, str]]:
-        return self._store.config_names(self._kind, self._namespace)
+        return self._store.configs.names(self._kind, self._namespace)
 
     def synced(self) -> None:
         self._store.set_collection(self._kind, self._namespace, "")

@@ -62,7 +62,7 @@ _decoders: Mapping[ConfigKind, Callable[[bytes | msgspec.Raw], ConfigObject]] = 
 
 
 class Held(Protocol):
-    """What it asks of the store, and tells it."""
+    """What it asks of `controller.config_objects`, and tells it."""
 
     def wanted(self, config: ConfigId) -> bool: ...
     def put_read(self, kind: ConfigKind, obj: ConfigObject) -> None: ...
@@ -73,9 +73,9 @@ class Held(Protocol):
 class Reader:
     """Reads what `want` names. `scopes`: the namespaces that are watched, ("",) for all."""
 
-    def __init__(self, client: Client, store: Held, metrics: Metrics, scopes: Iterable[str]) -> None:
+    def __init__(self, client: Client, configs: Held, metrics: Metrics, scopes: Iterable[str]) -> None:
         self._client = client
-        self._store = store
+        self._configs = configs
         self._metrics = metrics
         self._scopes = tuple(scopes)
         self._queue: Queue[ConfigId] = Queue()
@@ -96,7 +96,7 @@ class Reader:
         """Read what was wanted so far. Returns when each was tried once: one that fails keeps nobody waiting."""
         for kind in _RESOURCES:
             wanted = {config for config in self._untried if config.kind == kind}
-            if wanted and len(wanted) * _BULK >= self._store.counts().get(kind, 0):
+            if wanted and len(wanted) * _BULK >= self._configs.counts().get(kind, 0):
                 await self._read_collections(kind, wanted)
         self._started = True
         if self._untried:
@@ -119,7 +119,7 @@ class Reader:
             except QueueClosed:
                 return
             try:
-                if self._store.wanted(config):
+                if self._configs.wanted(config):
                     await self._read(config)
                 self._queue.forget(config)
             except ApiError as error:
@@ -150,9 +150,9 @@ class Reader:
         answer = await self._client.list_page(path, attempts=1)
         items = _decode_list(answer).items
         for raw in items or ():
-            self._store.put_read(config.kind, _decoders[config.kind](raw))
+            self._configs.put_read(config.kind, _decoders[config.kind](raw))
         if not items:
-            self._store.not_there(config)
+            self._configs.not_there(config)
 
     async def _read_collections(self, kind: ConfigKind, wanted: set[ConfigId]) -> None:
         """Whole collections, for what is wanted of them. What can't be had this way is left for one by one."""
@@ -162,7 +162,7 @@ class Reader:
             config = ConfigId(kind, meta.namespace, meta.name)
             if config in wanted:
                 try:
-                    self._store.put_read(kind, _decoders[kind](raw))
+                    self._configs.put_read(kind, _decoders[kind](raw))
                 except Exception:
                     return  # it is tried again by itself, and told of there
                 self._untried.discard(config)

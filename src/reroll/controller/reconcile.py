@@ -10,16 +10,18 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import msgspec
 import structlog
 from msgspec.structs import replace
 
-from reroll.controller.ages import Ages, Lister
+from reroll.controller.ages import Ages
 from reroll.controller.metrics import Metrics
 from reroll.controller.queue import Queue, QueueClosed
+from reroll.controller.recreate import JOBS, Recreation, Step
 from reroll.controller.report import Reporter
+from reroll.controller.server import Server, Writer
 from reroll.controller.store import Entry, Store
 from reroll.core.decide import Decision, How, Kind, Situation, decide
 from reroll.core.kinds import JOB
@@ -27,7 +29,6 @@ from reroll.core.observe import decode_object
 from reroll.core.records import Applied, WorkloadId
 from reroll.kube.client import MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from reroll.kube.errors import AlreadyExists, ApiError, Conflict, NotFound, TooManyRequests
-from reroll.kube.resources import Resource
 from reroll.modes import jobs, restart, rollout
 
 log = structlog.get_logger("reroll.controller")
@@ -37,34 +38,8 @@ _FOREIGN_KEY = 5.0  # seconds for which a digest key is believed not to be in fo
 _TRUCE = 30.0  # seconds in which our annotation is written at most _RECORDS times, without a rollout
 _RECORDS = 5
 _MERGED_BY_NAME = ("apps", "batch")  # groups of kinds that take a strategic merge patch
-_LEFT_BEHIND = 10.0  # seconds after which another controller's stand-in for a Job counts as left behind
 _FINISH_AGAIN = 0.5  # seconds between tries at the end
-_NOT_TOLD_BY_DRY_RUNS = ("does not support dry run", "exceeded quota")
 _LOOK_AGAIN = 1.0  # seconds after which a restart that has begun is looked after
-_JOBS = Resource(JOB.group, JOB.version, JOB.plural, JOB.kind)
-
-
-class Server(Lister, Protocol):
-    """What is asked of the API server: `kube.client.Client` does it, and `insight.simulation` plays it."""
-
-    async def get(self, path: str) -> bytes: ...
-    async def patch(self, path: str, body: bytes, *, content_type: str = MERGE_PATCH) -> bytes: ...
-
-
-class Writer(Protocol):
-    """What rolling Jobs, CronJobs and the mode `restart` need beside that."""
-
-    async def create(self, path: str, body: bytes) -> bytes: ...
-    async def delete(self, path: str, body: bytes | None = None, *, attempts: int = 4) -> bytes: ...
-
-
-class _Pending(NamedTuple):
-    """A Job that was deleted, or may have been, and is to be created again."""
-
-    entry: Entry
-    decision: Decision
-    body: bytes
-    """The manifest of the new one."""
 
 
 class Reconciler:
@@ -93,7 +68,7 @@ class Reconciler:
         self._client = client
         self._writer = writer
         self._may_act = may_act
-        self._pending: dict[WorkloadId, _Pending] = {}
+        self.recreation = Recreation(client, self._write_by, now)
         self._reporter = reporter
         self._metrics = metrics
         self._ages = Ages(client)
@@ -104,8 +79,6 @@ class Reconciler:
         self._recorded: dict[WorkloadId, tuple[float, ...]] = {}
         self._foreign_keys: dict[str, float] = {}
         self._restarting: dict[WorkloadId, tuple[str, ...]] = {}
-        self._stand_ins: set[WorkloadId] = set()
-        self._strangers: dict[WorkloadId, float] = {}
 
     async def work(self) -> None:
         """One actor: until the queue is closed."""
@@ -120,7 +93,7 @@ class Reconciler:
             except ApiError as error:
                 delay = self._queue.retry(workload, at_least=error.retry_after or 0.0)
                 self._metrics.failed("act", error.reason)
-                pending = self._pending.get(workload)
+                pending = self.recreation.pending.get(workload)
                 if pending is not None:
                     self._reporter.not_created(pending.entry, error, delay)
                 else:
@@ -140,8 +113,8 @@ class Reconciler:
             workload=entry.record,
             policy=entry.policy,
             consumed=entry.consumed,
-            states={c.config: self._store.state(c.config) for c in entry.consumed},
-            key_id=self._store.key.id,
+            states={c.config: self._store.configs.state(c.config) for c in entry.consumed},
+            key_id=self._store.configs.key.id,
             now=self._now(),
             pending_since=self._pending_since.get(entry.record.id),
             kind=self._store.kinds[entry.record.id.kind],
@@ -152,7 +125,7 @@ class Reconciler:
         """Ask and act until the workload is at rest or has to wait. Raises ApiError."""
         if not self._may_act():
             return  # asked again when this controller leads
-        if workload in self._pending:
+        if workload in self.recreation.pending:
             await self._create_pending(workload)
             return
         for _ in range(_CONFLICTS):
@@ -191,7 +164,7 @@ class Reconciler:
             except NotFound:
                 self._forget(workload)
                 return
-            if workload in self._pending:
+            if workload in self.recreation.pending:
                 await self._create_pending(workload)
             else:
                 await self._go_on(workload)
@@ -217,7 +190,7 @@ class Reconciler:
         style, content_type = self._store.marks, MERGE_PATCH
         how = decision.how if decision.kind is Kind.ROLL else How.TEMPLATE
         if how is How.AGAIN:
-            await self._delete(entry, decision)
+            await self.recreation.delete(entry, decision, await self._read_for(entry), style)
             return
         if how is How.INSTANTIATE:
             await self._instantiate(entry, decision)
@@ -298,116 +271,34 @@ class Reconciler:
         record, was lost."""
         body = jobs.from_cron_job(await self._read_for(entry), decision)
         with contextlib.suppress(AlreadyExists):
-            await self._write_by().create(_JOBS.path(entry.record.id.namespace), body)
-
-    async def _delete(self, entry: Entry, decision: Decision) -> None:
-        """Delete a Job that is to be created again. What the new one is made of is known before the old one goes, and
-        kept until the new one is there."""
-        workload = entry.record.id
-        body = jobs.again(await self._read_for(entry), decision, self._store.marks)
-        await self._check_taken(workload, body)
-        self._pending[workload] = _Pending(entry, decision, body)
-        try:
-            await self._put_stand_in(workload, entry.record.uid, body)
-            await self._write_by().delete(self._path(workload), jobs.deletion(entry.record), attempts=1)
-        except ApiError as error:
-            if 400 <= error.status < 500:
-                del self._pending[workload]  # surely not deleted; else that shows when it is to be created
-            raise
-
-    async def _check_taken(self, workload: WorkloadId, body: bytes) -> None:
-        """Would the API server take this Job? Raises ApiError if not, while the old one is still there.
-
-        All admission and validation come before the name is found to be in use. What can't be told in this way
-        is left to the creation itself: a webhook may not support dry runs, and a quota still counts the old Job.
-        """
-        try:
-            await self._write_by().create(_JOBS.path(workload.namespace, dryRun="All"), body)
-        except AlreadyExists:
-            return
-        except ApiError as error:
-            if not any(words in error.message for words in _NOT_TOLD_BY_DRY_RUNS):
-                raise
-
-    async def _put_stand_in(self, workload: WorkloadId, uid: str, body: bytes) -> None:
-        """Have a Job on the server that holds what is to be created, should this process end before it is. Where it is
-        not taken (by a quota, or a policy of names), it is done without. Raises ApiError where the server fails."""
-        name, manifest = jobs.stand_in(body, uid)
-        self._stand_ins.add(workload._replace(name=name))
-        try:
-            await self._write_by().create(_JOBS.path(workload.namespace), manifest)
-        except AlreadyExists:
-            return  # of a try before this one
-        except ApiError as error:
-            if not 400 <= error.status < 500:
-                raise
-            self._stand_ins.discard(workload._replace(name=name))
-            log.info("done without a stand-in", workload=str(workload), problem=str(error))
-
-    async def _look_after_stand_in(self, entry: Entry) -> None:
-        """A stand-in goes when what it stands in for is there; by whom it is created, if not by this process, is told
-        by that it is not there after a while. Raises ApiError."""
-        stand_in, record = entry.record.id, entry.record
-        if record.deleting:
-            return
-        of = stand_in._replace(name=record.stands_in_for)
-        if of in self._pending:
-            self._ask_in(stand_in, _LOOK_AGAIN)
-            return
-        if stand_in not in self._stand_ins:
-            since = self._strangers.setdefault(stand_in, self._now())
-            if self._now() - since < _LEFT_BEHIND:
-                self._ask_in(stand_in, _LEFT_BEHIND - (self._now() - since))
-                return
-            found = msgspec.json.decode(await self._client.get(self._path(stand_in)))
-            with contextlib.suppress(AlreadyExists):
-                answer = await self._write_by().create(_JOBS.path(stand_in.namespace), jobs.behind(found)[1])
-                self._take_in(of, answer)
-                log.warning(
-                    "a Job was deleted and not created again by a controller that ended: it is created now",
-                    workload=str(of),
-                )
-        await self._remove_stand_in(stand_in)
-
-    async def _remove_stand_in(self, stand_in: WorkloadId) -> None:
-        """Delete a stand-in, whose name no other Job has. Raises ApiError."""
-        if stand_in not in self._stand_ins and stand_in not in self._strangers:
-            return  # it was not taken
-        with contextlib.suppress(NotFound):
-            await self._write_by().delete(self._path(stand_in), jobs.deletion(None), attempts=1)
+            await self._write_by().create(JOBS.path(entry.record.id.namespace), body)
 
     async def _create_pending(self, workload: WorkloadId) -> None:
         """Create the Job whose predecessor was deleted; again and again, until it is there. Raises ApiError."""
-        entry, decision, body = self._pending[workload]
-        try:
-            answer = await self._write_by().create(_JOBS.path(workload.namespace), body)
-        except AlreadyExists:
-            try:
-                answer = await self._client.get(self._path(workload))
-            except NotFound:
-                self._queue.retry(workload)  # it went just now
-                return
-            there = decode_object(JOB, answer).metadata
-            if there.uid == entry.record.uid and there.deletion_timestamp is not None:
-                self._queue.retry(workload)  # the old one is still going: a finalizer holds it
-                return
-            if there.uid == entry.record.uid or not jobs.is_of(answer, decision):
-                # It was not deleted after all, or somebody else was quicker.
-                del self._pending[workload]
-                self._take_in(workload, answer)
-                self._ask_in(workload, 0.0)
-                return
-        except NotFound:
-            # Its namespace is gone.
-            del self._pending[workload]
+        pending = self.recreation.pending[workload]
+        tried = await self.recreation.create(workload)
+        if tried.step is Step.NOT_YET:
+            self._queue.retry(workload)
+        elif tried.step is Step.NO_LONGER:
             self._forget(workload)
-            return
-        del self._pending[workload]
-        self._take_in(workload, answer)
-        self._finished(workload, decision)
-        self._rest(workload)
-        with contextlib.suppress(ApiError):  # asked about again by the watch
-            await self._remove_stand_in(workload._replace(name=jobs.stand_in(body, entry.record.uid)[0]))
+        elif tried.step is Step.OTHERS:
+            self._take_in(workload, tried.job)
+            self._ask_in(workload, 0.0)
+        else:
+            self._take_in(workload, tried.job)
+            self._finished(workload, pending.decision)
+            self._rest(workload)
+            with contextlib.suppress(ApiError):  # asked about again by the watch
+                await self.recreation.clean_up(pending)
+
+    async def _look_after_stand_in(self, entry: Entry) -> None:
+        """Raises ApiError."""
+        stand_in = entry.record.id
+        found = await self.recreation.look_after(entry)
+        if found.created:
+            self._take_in(stand_in._replace(name=entry.record.stands_in_for), found.created)
+        if found.again_in is not None:
+            self._ask_in(stand_in, found.again_in)
 
     async def finish(self, within: float) -> None:
         """Before the end: create what was deleted and is not there again, for nobody else knows what it was.
@@ -415,12 +306,13 @@ class Reconciler:
         `within`: seconds for which that is tried.
         """
         until = time.monotonic() + within
-        while self._pending and time.monotonic() < until:
-            for workload in list(self._pending):
+        pending = self.recreation.pending
+        while pending and time.monotonic() < until:
+            for workload in list(pending):
                 with contextlib.suppress(ApiError):
                     await self._create_pending(workload)
-            await asyncio.sleep(_FINISH_AGAIN if self._pending else 0)
-        for workload in self._pending:
+            await asyncio.sleep(_FINISH_AGAIN if pending else 0)
+        for workload in pending:
             log.error("a Job was deleted and could not be created again", workload=str(workload))
 
     # --- the mode `restart` --------------------------------------------------------------------------
@@ -532,12 +424,12 @@ class Reconciler:
         Where ours was replaced, by this question or meanwhile, what was to be written can't be compared.
         """
         recorded = entry.record.applied
-        if recorded is not None and recorded.key_id != self._store.key.id:
+        if recorded is not None and recorded.key_id != self._store.configs.key.id:
             asked = self._foreign_keys.get(recorded.key_id, float("-inf"))
             if time.monotonic() - asked > _FOREIGN_KEY:
                 await self._check_key()
                 self._foreign_keys[recorded.key_id] = time.monotonic()
-        return writing.key_id != self._store.key.id
+        return writing.key_id != self._store.configs.key.id
 
     def _fought_over(self, entry: Entry) -> bool:
         """Somebody rewrites or removes our annotation again and again (a GitOps tool, or a second installation
@@ -566,8 +458,7 @@ class Reconciler:
         self._unanswered.pop(workload, None)
         self._recorded.pop(workload, None)
         self._restarting.pop(workload, None)
-        self._stand_ins.discard(workload)
-        self._strangers.pop(workload, None)
+        self.recreation.forget(workload)
         self._store.writing(workload, None)
         self._reporter.forget(workload)
         self._queue.discard(workload)

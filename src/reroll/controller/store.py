@@ -2,9 +2,6 @@
 
 The reflectors tell it what changed; it answers by asking about the workloads concerned. Both directions are
 indexed, so that a change costs as much as there are consumers, and never a request.
-
-Of config objects, a list tells the names only. What is in one is wanted, and read (`controller.reader`), when
-somebody follows it: a start reads a cluster's worth of names and the few contents that count.
 """
 
 from __future__ import annotations
@@ -14,22 +11,18 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reroll.controller.past import Past
+from reroll.controller.config_objects import ConfigObjects, Digester, content
 from reroll.core.compare import current
 from reroll.core.consumption import consumption, patterns
-from reroll.core.digests import DigestKey, config_map_digests, secret_digests
+from reroll.core.digests import DigestKey
 from reroll.core.kinds import KINDS, WorkloadKind
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.observe import (
-    ConfigMapObject,
     NamespaceObject,
-    SecretObject,
     WorkloadObject,
-    config_record,
     version_number,
     with_template_of,
     workload_record,
@@ -41,10 +34,7 @@ from reroll.core.records import (
     ConfigId,
     ConfigKind,
     ConfigRecord,
-    ConfigState,
     Consumed,
-    Missing,
-    Unknown,
     WorkloadId,
     WorkloadRecord,
 )
@@ -52,28 +42,8 @@ from reroll.core.selector import Selector
 from reroll.core.started import read_before_its_start, started_with
 from reroll.dialects import ALL, Dialects
 
-MISSING = Missing()
-UNREAD = Unknown("its content is not read yet", reading=True)
-"""Held in place of a record of an object that a list named."""
-DOUBTFUL = Unknown("it is being read again, for somebody else has recorded another content", reading=True)
-"""The state of an object that may be older here than on the server."""
-NOT_MOUNTED = Unknown("no pod is known to have it mounted")
-"""The state of a SecretProviderClass without a SecretProviderClassPodStatus: what is recorded of it stays."""
 Ask = Callable[[WorkloadId, ConfigId | None], None]
 """Called for each workload that has to be decided on, with the config object that caused it, if one did."""
-
-Content = tuple[tuple[str, ...], bytes]
-"""The sorted keys of a config object, and their digests joined."""
-Digester = Callable[[ConfigMapObject | SecretObject, DigestKey], Content]
-
-V = TypeVar("V")
-
-
-def content(obj: ConfigMapObject | SecretObject, key: DigestKey) -> Content:
-    """The digests of an object's values, as `core.digests` makes them."""
-    if isinstance(obj, ConfigMapObject):
-        return config_map_digests(obj.data, obj.binary_data)
-    return secret_digests(obj.metadata.namespace, obj.metadata.name, obj.data, key)
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -88,12 +58,8 @@ class Entry(Struct, frozen=True, gc=False):
 class Store:
     """The caches and indexes. All methods are called from the event loop, and none blocks.
 
-    `want` is called for each object whose content is to be read. `content` makes its digests; objects that
-    carry theirs in place of values (`insight.simulation`) have another. `kinds`: the kinds of workload, by
-    `WorkloadKind.id`. `marks`: how pod templates are marked. `selected` tells by their labels which
-    config objects may be followed. `arrived` is called with add, update or delete for each that came, changed or went
-    since it was held, whether a watch or a new list tells so, and with the resourceVersion of that content (0: not
-    known); `read_all`: so that it is known of all, all are read.
+    `configs` holds the config objects; what `want`, `arrived`, `read_all`, `selected` and `content` are stands there.
+    `kinds`: the kinds of workload, by `WorkloadKind.id`. `marks`: how pod templates are marked.
     """
 
     def __init__(
@@ -114,26 +80,27 @@ class Store:
         arrived: Callable[[str, ConfigId, int], None] = lambda event, config, version: None,
         read_all: bool = False,
     ) -> None:
-        self.key = key
         self.kinds = kinds
         self.marks = marks
         self.ask = ask
-        self.want = want
+        self.configs = ConfigObjects(
+            key,
+            dialects.config_flags,
+            followed=lambda config: config in self._consumers,
+            changed=self._changed,
+            replaced=self._correct_starts,
+            want=want,
+            arrived=arrived,
+            read_all=read_all,
+            selected=selected,
+            content=content,
+            now=now,
+        )
         self._defaults = defaults
         self._dialects = dialects
-        self.flags = dialects.config_flags
-        self._selected = selected
-        self._arrived = arrived
-        self._read_all = read_all
         self._manager = field_manager
         self._in_scope = in_scope
-        self.now = now
-        self._content = content
-        self._configs: dict[ConfigKind, dict[str, dict[str, ConfigRecord | Unknown]]] = {
-            "configmap": {},
-            "secret": {},
-            "secretproviderclass": {},
-        }
+        self._now = now
         self._workloads: dict[WorkloadId, Entry] = {}
         self._by_namespace: dict[str, set[WorkloadId]] = {}
         self._borrowers: dict[WorkloadId, set[WorkloadId]] = {}
@@ -141,16 +108,10 @@ class Store:
         self._consumers: dict[ConfigId, set[WorkloadId]] = {}
         self._followers: dict[tuple[ConfigKind, str], set[WorkloadId]] = {}
         self._namespaces: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
-        self._collections: dict[tuple[str, str], str] = {}
         self._writing: dict[WorkloadId, str] = {}
         self._written: dict[WorkloadId, Applied] = {}
         self._amended: dict[WorkloadId, tuple[Applied, Applied]] = {}
         """Workload -> what stands on it as applied, and what is known beyond that and not written yet."""
-        self._doubtful: set[ConfigId] = set()
-        self._appeared: set[ConfigId] = set()
-        """Those that were not there before a list named them, and that are yet to be read."""
-        self._gone: dict[ConfigId, Missing] = {}
-        self._past = Past(now)
 
     # --- questions ---------------------------------------------------------------------------------
 
@@ -168,27 +129,9 @@ class Store:
         """Who follows this object."""
         return frozenset(self._consumers.get(config, ()))
 
-    def state(self, config: ConfigId) -> ConfigState:
-        """What is known of one config object."""
-        record = self._configs[config.kind].get(config.namespace, {}).get(config.name)
-        if record is not None:
-            return DOUBTFUL if config in self._doubtful else record
-        if config.kind == "secretproviderclass":
-            return NOT_MOUNTED
-        problem = self._collections.get((config.kind, ""))
-        if problem is None:
-            problem = self._collections.get((config.kind, config.namespace), "its namespace is not watched")
-        return Unknown(problem) if problem else self._gone.get(config, MISSING)
-
-    def existing(self, kind: ConfigKind, namespace: str) -> Iterable[str]:
-        """Names of all objects of this kind in a namespace."""
-        return self._configs[kind].get(namespace, {}).keys()
-
     def counts(self) -> dict[str, int]:
         """Objects held, by kind."""
-        kinds: dict[str, int] = {
-            kind: sum(map(len, namespaces.values())) for kind, namespaces in self._configs.items()
-        }
+        kinds = self.configs.counts()
         for workload in self._workloads:
             kinds[workload.kind] = kinds.get(workload.kind, 0) + 1
         return kinds
@@ -200,7 +143,7 @@ class Store:
     def set_dialects(self, dialects: Dialects) -> None:
         """Other annotations are understood from now on."""
         self._dialects = dialects
-        self.flags = dialects.config_flags
+        self.configs.flags = dialects.config_flags
         for workload in list(self._workloads):
             self._derive(self._workloads[workload].record)
             self.ask(workload, None)
@@ -234,142 +177,15 @@ class Store:
         Where it is complete at last, what is not in it is missing and no longer unknown: its consumers are
         asked about, for no object arrives that would do so.
         """
-        before = self._collections.get((kind, namespace), "")
-        self._collections[kind, namespace] = problem
-        if before and not problem:
+        if self.configs.set_collection(kind, namespace, problem):
             for config, consumers in self._consumers.items():
                 if config.kind == kind and namespace in ("", config.namespace):
                     for workload in consumers:
                         self.ask(workload, config)
 
-    def put_live(self, kind: ConfigKind, obj: ConfigMapObject | SecretObject) -> None:
-        """Take in an object that a watch delivered as it happened."""
-        self._put_config(kind, obj, live=True)
-
-    def put_read(self, kind: ConfigKind, obj: ConfigMapObject | SecretObject) -> None:
-        """Take in an object that was read, for it was wanted."""
-        config = ConfigId(kind, obj.metadata.namespace, obj.metadata.name)
-        doubted = config in self._doubtful
-        self._doubtful.discard(config)
-        self._put_config(kind, obj, live=False)
-        if doubted:
-            self._changed(config, appeared=False)
-
-    def not_there(self, config: ConfigId) -> None:
-        """An object was wanted, and is not on the server: what is held of it is no longer in doubt, and goes with
-        the watch's word of its deletion."""
-        if config in self._doubtful:
-            self._doubtful.discard(config)
-            self._changed(config, appeared=False)
-
-    def _put_config(self, kind: ConfigKind, obj: ConfigMapObject | SecretObject, *, live: bool) -> None:
-        """Only the digests are kept: the values end here."""
-        meta = obj.metadata
-        names = self._configs[kind].setdefault(sys.intern(meta.namespace), {})
-        held = names.get(meta.name)
-        previous = held if isinstance(held, ConfigRecord) else None
-        if previous is not None and 0 < version_number(meta.resource_version) < previous.version:
-            return  # a watch that lags behind what was read
-        # What a watch changed of an object that was not read yet can't be told: it counts as found.
-        arrived = self.now() if live and held is not UNREAD else 0.0
-        record = config_record(
-            meta,
-            self._content(obj, self.key),
-            previous,
-            flags=self.flags,
-            arrived=arrived,
-            ignored=self._selected is not None and not self._selected(meta.labels or {}),
-        )
-        if record is previous:
-            return
-        names[meta.name] = record
-        config = ConfigId(kind, meta.namespace, meta.name)
-        if (previous is None or previous.version != record.version) and config in self._consumers:
-            self._past.add(config, (held or MISSING) if live else UNREAD, record.version)
-            self._correct_starts(config, record)
-        if previous is not None:
-            if previous.version != record.version:
-                self._arrived("update", config, record.version)
-        elif (live and held is not UNREAD) or config in self._appeared:
-            self._appeared.discard(config)
-            self._arrived("add", config, record.version)
-        self._changed(config, appeared=held is None)
-
-    def put_record(self, config: ConfigId, make: Callable[[ConfigRecord | None], ConfigRecord]) -> None:
-        """Take in a config object that is put together from others: `make` is given its former record."""
-        names = self._configs[config.kind].setdefault(sys.intern(config.namespace), {})
-        held = names.get(config.name)
-        previous = held if isinstance(held, ConfigRecord) else None
-        record = make(previous)
-        if record == previous:
-            return
-        names[config.name] = record
-        if previous is not None and previous.version != record.version and record.change.live:
-            self._arrived("update", config, record.version)
-        self._changed(config, appeared=previous is None)
-
-    def list_config(self, kind: ConfigKind, namespace: str, name: str, resource_version: str) -> None:
-        """A list named an object. Its content is wanted if somebody follows it, and it is not the one held."""
-        config = ConfigId(kind, sys.intern(namespace), name)
-        names = self._configs[kind].setdefault(config.namespace, {})
-        held = names.get(name)
-        if held is None:
-            if self._read_all and isinstance(self.state(config), Missing):
-                self._appeared.add(config)
-            names[name] = UNREAD
-            self._changed(config, appeared=True)
-        elif isinstance(held, ConfigRecord):
-            version = version_number(resource_version)
-            if version and version == held.version:
-                return  # unchanged since
-            if version < held.version or not (self._read_all or config in self._consumers):
-                # Read anew when somebody follows it; after a restore of etcd the server's versions are lower.
-                names[name] = UNREAD
-        if self._read_all or config in self._consumers:
-            self.want(config)
-
-    def wanted(self, config: ConfigId) -> bool:
-        """Somebody follows this object, and it is there."""
-        return (self._read_all or config in self._consumers) and config.name in self._configs[
-            config.kind
-        ].get(config.namespace, ())
-
-    def drop_config(self, config: ConfigId, *, live: bool = False) -> None:
-        """Forget an object that was deleted; `live`: a watch told of it as it happened."""
-        names = self._configs[config.kind].get(config.namespace, {})
-        self._doubtful.discard(config)
-        self._appeared.discard(config)
-        held = names.pop(config.name, None)
-        if held is not None:
-            if not names:
-                del self._configs[config.kind][config.namespace]
-            if config.kind != "secretproviderclass":  # it is there still, and no pod has it mounted
-                self._arrived("delete", config, held.version if isinstance(held, ConfigRecord) else 0)
-            if live and config in self._consumers:
-                self._gone[config] = Missing(arrived=self.now())
-            self._changed(config, appeared=False)
-
-    def config_names(self, kind: ConfigKind, namespace: str) -> Iterable[tuple[str, str]]:
-        """(namespace, name) of everything held of a kind, in one namespace or ("") all."""
-        spaces = [namespace] if namespace else list(self._configs[kind])
-        return ((space, name) for space in spaces for name in list(self._configs[kind].get(space, ())))
-
-    def rekey(self, key: DigestKey) -> None:
-        """Another digest key is in force: what is held of Secrets can't be compared and is dropped.
-
-        The reflectors of Secrets have to list again.
-        """
-        self.key = key
-        self._configs["secret"].clear()
-        self._configs["secretproviderclass"].clear()
-        self._doubtful = {config for config in self._doubtful if config.kind != "secret"}
-        for kind, namespace in list(self._collections):
-            if kind == "secret":
-                self._collections[kind, namespace] = "it is being read again"
-
-    def _changed(self, config: ConfigId, *, appeared: bool) -> None:
+    def _changed(self, config: ConfigId, appeared: bool) -> None:
+        """The state of a config object is another now; `appeared`: it was not there before."""
         if appeared:
-            self._gone.pop(config, None)
             for workload in list(self._followers.get((config.kind, config.namespace), ())):
                 entry = self._workloads[workload]
                 if any(pattern.matches(config, workload.namespace) for pattern in entry.patterns):
@@ -393,7 +209,7 @@ class Store:
             kind,
             previous,
             relevant=self._dialects.relevant,
-            arrived=self.now() if live else 0.0,
+            arrived=self._now() if live else 0.0,
             written_mark=self._writing.get(workload),
             manager=self._manager,
             style=self.marks,
@@ -470,8 +286,8 @@ class Store:
         """Somebody else had its pods started, just now: they read what was there at that moment."""
         entry = self._workloads[workload]
         version = max(version_number(entry.record.resource_version), entry.record.template_change.version)
-        states = {c.config: self._past.at(c.config, version) or self.state(c.config) for c in entry.consumed}
-        self._started(entry, started_with(entry.record, entry.consumed, states, self.key.id))
+        states = {c.config: self.configs.state_at(c.config, version) for c in entry.consumed}
+        self._started(entry, started_with(entry.record, entry.consumed, states, self.configs.key.id))
 
     def _correct_starts(self, config: ConfigId, content: ConfigRecord) -> None:
         """A change arrived of which a start of pods was told before, though it came later: they read it."""
@@ -481,7 +297,9 @@ class Store:
             if start.live and start.version > content.version and is_later(start, content.change):
                 for c in entry.consumed:
                     if c.config == config:
-                        self._started(entry, read_before_its_start(entry.record, c, content, self.key.id))
+                        self._started(
+                            entry, read_before_its_start(entry.record, c, content, self.configs.key.id)
+                        )
 
     def _started(self, entry: Entry, read: Applied | None) -> None:
         """Keep what pods read at their start, where it is not what is recorded anyway."""
@@ -497,14 +315,13 @@ class Store:
             return
         for c in entry.consumed:
             short = c.config.short(record.id.namespace)
-            state = self.state(c.config)
+            state = self.configs.state(c.config)
             if (
                 short in now.configs
                 and isinstance(state, ConfigRecord)
                 and now.configs[short] != current(state, c)
             ):
-                self._doubtful.add(c.config)
-                self.want(c.config)
+                self.configs.doubt(c.config)
 
     def drop_workload(self, workload: WorkloadId) -> None:
         entry = self._workloads.pop(workload, None)
@@ -514,7 +331,7 @@ class Store:
             self._unindex(workload, entry)
             for c in entry.consumed:
                 if c.config not in self._consumers:
-                    self._gone.pop(c.config, None)  # nobody is left to be told
+                    self.configs.unfollow(c.config)
             _discard(self._by_namespace, workload.namespace, workload)
             if entry.record.template_of is not None:
                 _discard(self._borrowers, entry.record.template_of, workload)
@@ -539,15 +356,16 @@ class Store:
         if not self._in_scope(record.id.namespace, labels):
             policy = Policy()
         consumed = (
-            consumption(record, policy, _with_recorded(record, self.existing)) if policy.enabled else ()
+            consumption(record, policy, _with_recorded(record, self.configs.existing))
+            if policy.enabled
+            else ()
         )
         entry = Entry(record, policy, consumed, patterns(policy) if policy.enabled else ())
         self._workloads[record.id] = entry
         self._by_namespace.setdefault(record.id.namespace, set()).add(record.id)
         for c in consumed:
             self._consumers.setdefault(c.config, set()).add(record.id)
-            if self.state(c.config) is UNREAD:
-                self.want(c.config)
+            self.configs.follow(c.config)
         for kind, namespace in _pattern_places(entry):
             self._followers.setdefault((kind, namespace), set()).add(record.id)
 
@@ -631,6 +449,3 @@ def _discard(index: dict[K, set[WorkloadId]], key: K, workload: WorkloadId) -> N
         members.discard(workload)
         if not members:
             del index[key]
-
-
-decode_workload = msgspec.json.Decoder(WorkloadObject).decode

@@ -120,7 +120,7 @@ class OtherObject(Struct, gc=False):
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_status = msgspec.json.Decoder(_Status).decode
 _decode_other = msgspec.json.Decoder(OtherObject).decode
-_decode_plain = msgspec.json.Decoder(WorkloadObject).decode
+decode_workload = msgspec.json.Decoder(WorkloadObject).decode
 
 
 def object_type(kind: WorkloadKind) -> type[WorkloadObject] | type[OtherObject]:
@@ -131,7 +131,7 @@ def object_type(kind: WorkloadKind) -> type[WorkloadObject] | type[OtherObject]:
 def decode_object(kind: WorkloadKind, body: bytes) -> WorkloadObject:
     """An object of this kind out of its JSON. Raises msgspec.DecodeError."""
     if kind.id in WORKLOAD_KINDS:
-        return _decode_plain(body)
+        return decode_workload(body)
     return workload_object(kind, _decode_other(body))
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from reroll.controller.reconcile import Reconciler
 from reroll.controller.report import describe
-from reroll.controller.store import Entry, Store, decode_workload
+from reroll.controller.store import Entry, Store
 from reroll.core.decide import Kind, decide
-from reroll.core.observe import workload_record
+from reroll.core.observe import decode_workload, workload_record
 from reroll.core.records import ConfigId, WorkloadId, WorkloadRecord
 from reroll.dialects import ALL
 from reroll.insight.simulation.recorder import Act, Recorder

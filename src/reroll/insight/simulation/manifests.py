@@ -15,10 +15,9 @@ from typing import Any, BinaryIO, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from reroll.controller.store import decode_workload
 from reroll.core.digests import DigestKey
 from reroll.core.kinds import WORKLOAD_KINDS
-from reroll.core.observe import NamespaceObject, ObjectMeta
+from reroll.core.observe import NamespaceObject, ObjectMeta, decode_workload
 from reroll.core.records import ConfigId, ConfigKind, WorkloadId
 from reroll.core.template import PodTemplate
 from reroll.insight.simulation.bad_input import BadInput, Origin

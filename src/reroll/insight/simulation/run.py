@@ -11,9 +11,10 @@ import msgspec
 
 from reroll.controller.queue import Queue
 from reroll.controller.reconcile import Reconciler
-from reroll.controller.store import Store, decode_workload
+from reroll.controller.store import Store
 from reroll.core.kinds import WORKLOAD_KINDS
 from reroll.core.labels import LabelSelector
+from reroll.core.observe import decode_workload
 from reroll.core.policy import PolicyDefaults
 from reroll.core.records import ConfigId, WorkloadId
 from reroll.dialects import ALL, Dialects
@@ -154,8 +155,8 @@ class _Play:
         with self._in_order():
             for config in dict.fromkeys(wanted):
                 held = self._cluster.configs.get(config)
-                if held is not None and self._store.wanted(config):
-                    self._store.put_read(config.kind, held.as_object())
+                if held is not None and self._store.configs.wanted(config):
+                    self._store.configs.put_read(config.kind, held.as_object())
 
     # --- what the watches bring ----------------------------------------------------------------------
 
@@ -166,7 +167,7 @@ class _Play:
         for config in self._cluster.configs.values():
             if self._watched(config.id.namespace):
                 meta = config.meta
-                self._store.list_config(config.id.kind, meta.namespace, meta.name, meta.resource_version)
+                self._store.configs.listed(config.id.kind, meta.namespace, meta.name, meta.resource_version)
         for workload in self._cluster.workloads:
             self._tell_workload(workload, live=False)
         problems = {(kind, namespace): problem for kind, namespace, problem in self._world.unreadable}
@@ -192,9 +193,9 @@ class _Play:
         elif isinstance(what, WorkloadId):
             self._tell_workload(what, live=True)
         elif isinstance(what, ConfigId):
-            self._store.drop_config(what)
+            self._store.configs.drop(what)
         elif self._watched(what.id.namespace):
-            self._store.put_live(what.id.kind, what.as_object())
+            self._store.configs.put_live(what.id.kind, what.as_object())
 
     def _tell_namespace(self, name: str) -> None:
         if self._watched(name):

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from msgspec import Struct, field
 
-from reroll.controller.store import Content
+from reroll.controller.config_objects import Content
 from reroll.core.decide import PodAges
 from reroll.core.digests import KEY_SIZE, DigestKey, config_map_digest
 from reroll.core.observe import ConfigMapObject, NamespaceObject, ObjectMeta, SecretObject
