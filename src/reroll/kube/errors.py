@@ -133,6 +133,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     429: TooManyRequests,
 }
 _MESSAGE_LIMIT = 600
+_UNAUTHORIZED = "the server does not accept these credentials; they may have expired, or be another cluster's"
 _decode_status = msgspec.json.Decoder(Status).decode
 
 
@@ -149,6 +150,8 @@ def error_from_status(status: Status, *, request: str = "", secret: bool = False
         message = (
             f"refused ({status.reason or code}); the server's words are left out, for they may quote a Secret"
         )
+    if message == "Unauthorized":  # which is all that the API server says
+        message = f"{message}: {_UNAUTHORIZED}"
     retry_after = status.details.retry_after_seconds if status.details else None
     return error_type(
         message[:_MESSAGE_LIMIT],
