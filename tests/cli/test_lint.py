@@ -132,6 +132,15 @@ spec:
 {apiVersion: v1, kind: ConfigMap, metadata: {name: fixed}, immutable: true, data: {level: debug}}
 ---
 {apiVersion: v1, kind: Secret, metadata: {name: same}, immutable: true, stringData: {level: info}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: follower
+  namespace: default
+  annotations:
+    reroll.dev/follow: "there, configmap/same, configmap/shop/shared, configmap/shop/private, configmap/no-*"
+spec: {template: {spec: {containers: [{name: main}]}}}
 """
 
 
@@ -143,7 +152,11 @@ def test_lookup(tmp_path: Path) -> None:
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: fixed, namespace: default}, immutable: true, "
         "data: {level: info}}\n---\n"
         "{apiVersion: v1, kind: Secret, metadata: {name: same, namespace: default}, immutable: true, "
-        "data: {level: aW5mbw==}}\n"
+        "data: {level: aW5mbw==}}\n---\n"
+        "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n---\n"
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: shared, namespace: shop, annotations: "
+        "{reroll.dev/share-with: default}}}\n---\n"
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: private, namespace: shop}}\n"
     )
     command = [sys.executable, "-m", "reroll", "sandbox", "--load", str(manifests), "-o", "json"]
     with subprocess.Popen(
@@ -160,10 +173,13 @@ def test_lookup(tmp_path: Path) -> None:
         finally:
             server.terminate()
     assert done.returncode == 1, done.stderr
-    found = [(one["rule"], one["line"]) for one in json.loads(done.stdout)["findings"]]
-    assert found == [("R103", 9), ("R101", 10), ("R301", 12)]
+    findings = json.loads(done.stdout)["findings"]
+    found = [(one["rule"], one["line"]) for one in findings]
+    assert found == [("R103", 9), ("R101", 10), ("R301", 12), ("R611", 22), ("R612", 22)]
+    assert "configmap/same, which names nothing in the cluster or the input" in findings[3]["message"]
+    assert "configmap/shop/private, whose reroll.dev/share-with" in findings[4]["message"]
     rules = [one["rule"] for one in json.loads(elsewhere.stdout)["findings"]]
-    assert rules == ["R101", "R101", "R101"]
+    assert rules == ["R101", "R101", "R101", "R611", "R612"]
     gone = lint("-", "--lookup", "--kubeconfig", str(stays), stdin=LOOKED_UP)
     assert gone.returncode == 1, gone.stderr
     assert "Traceback" not in gone.stderr

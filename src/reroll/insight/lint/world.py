@@ -9,6 +9,8 @@ from typing import Any, Final
 from msgspec import Struct
 
 from reroll.core.kinds import KINDS
+from reroll.core.policy import FOLLOW, native_layer
+from reroll.core.selector import Selector
 from reroll.insight.lint.finding import Finding, Severity, shown
 from reroll.insight.lint.shape import at, mapping, strings, text
 from reroll.insight.lint.uses import Kind, Use, uses
@@ -105,6 +107,13 @@ class Workload(Subject, frozen=True, dict=True):
     def uses(self) -> list[Use]:
         return uses(self.template)
 
+    @cached_property
+    def follows(self) -> tuple[Selector, ...]:
+        """The items of its own `reroll.dev/follow`."""
+        if FOLLOW not in self.annotations:
+            return ()
+        return tuple(native_layer({FOLLOW: self.annotations[FOLLOW]}, self.shown).follow or ())
+
     @property
     def long_running(self) -> bool:
         return self.kind in LONG_RUNNING
@@ -136,6 +145,8 @@ class Known(Struct, frozen=True):
     """Over all its content, by `before.content_digest`."""
     where: str = ""
     """For people: ``the cluster``, ``git HEAD``."""
+    shared_with: str = ""
+    """`reroll.dev/share-with`."""
 
 
 class World:
