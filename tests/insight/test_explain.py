@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import msgspec
+import pytest
 from rich.console import Console
 
 from reroll.app import Controller
@@ -72,6 +73,26 @@ async def test_up_to_date_then_stale_then_followed(stage: Any, new_workload: Any
     async with stage.controller():
         await stage.rolled("web", 1)
     assert (await ask(stage)).decision == "skip"
+
+
+@pytest.mark.parametrize("marks", ["reroll", "env-vars", "annotations", "wave"])
+async def test_marks_of_any_style_are_no_change_by_somebody_else(
+    stage: Any, new_workload: Any, marks: str
+) -> None:
+    await stage.config_map("app", {"level": "info"})
+    await stage.secret("db", {"password": VALUE})
+    await stage.create(new_workload("web", container=container()))
+    async with stage.controller(marks=marks) as control:
+        await stage.adopted("web")
+        await stage.set("ConfigMap", "app", {"level": "debug"})
+        await stage.rolled("web", 1)
+        await stage.quiet(control)
+    found = await ask(stage)
+    assert (found.decision, found.stale) == ("skip", False), found.reason
+    await stage.patch("Deployment", "web", {"spec": {"template": {"metadata": {"labels": {"by": "hand"}}}}})
+    found = await ask(stage)
+    assert found.decision == "record"
+    assert "somebody else changed its pod template" in found.reason
 
 
 async def test_what_is_not_followed_and_what_is_missing_is_said(

@@ -20,6 +20,7 @@ from reroll.core.consumption import consumption, patterns
 from reroll.core.decide import Decision, PodAges, Situation, decide
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests
 from reroll.core.kinds import KINDS, WorkloadKind
+from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.observe import (
     ConfigMapObject,
     NamespaceObject,
@@ -45,6 +46,7 @@ from reroll.core.records import (
     WorkloadRecord,
 )
 from reroll.dialects import ALL, Dialects
+from reroll.dialects.marks import STYLES
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, NotFound
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
@@ -145,7 +147,7 @@ async def explain(
     """
     kind = kinds[workload.kind]
     notes: list[str] = []
-    record = await _record(client, workload, kinds)
+    record, marks = await _record(client, workload, kinds)
     if record.template_of is not None:
         record = with_template_of(record, await _lender(client, record.template_of, notes), None)
     dialects = ALL if reloader else Dialects(reloader=None)
@@ -165,6 +167,7 @@ async def explain(
         now=time.time(),
         kind=kind,
         pods=ages,
+        marks=marks,
     )
     return _explanation(situation, decide(situation), notes, key_known=key is not None)
 
@@ -174,9 +177,15 @@ async def explain(
 
 async def _record(
     client: Client, workload: WorkloadId, kinds: Mapping[str, WorkloadKind] = KINDS
-) -> WorkloadRecord:
+) -> tuple[WorkloadRecord, MarkStyle]:
+    """A workload, and how its controller marks it: as the template hashes to what is recorded of it. With the marks of
+    another style it would look as if somebody else had changed it."""
     obj = decode_object(kinds[workload.kind], await client.get(rollout.path(workload, kinds)))
-    return workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0)
+    for style in STYLES.values():
+        record = workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0, style=style)
+        if record.applied is not None and record.template_hash == record.applied.template:
+            return record, style
+    return workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0), NATIVE
 
 
 async def _lender(client: Client, lender: WorkloadId, notes: list[str]) -> WorkloadRecord | None:
@@ -184,7 +193,7 @@ async def _lender(client: Client, lender: WorkloadId, notes: list[str]) -> Workl
     if lender.kind not in KINDS:
         return None
     try:
-        return await _record(client, lender)
+        return (await _record(client, lender))[0]
     except ApiError as error:
         notes.append(f"{lender} can't be read: {error.message}")
         return None
