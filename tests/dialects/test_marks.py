@@ -16,7 +16,7 @@ from reroll.core.compare import ConfigChange
 from reroll.core.marks import MarkStyle
 from reroll.core.records import Applied, Change, ConfigId, Reference, WorkloadRecord
 from reroll.core.template import hash_and_mark
-from reroll.dialects.marks import CONFIG_HASH, LAST_RELOADED_FROM, STYLES, variable
+from reroll.dialects.marks import ANY, CONFIG_HASH, LAST_RELOADED_FROM, STYLES, variable
 from tests.records import deployment
 
 APP = ConfigId("configmap", "shop", "www.app-config")
@@ -105,6 +105,10 @@ class TestEveryStyle:
         own = copy.deepcopy(TEMPLATE)
         own["metadata"]["annotations"] = {CONFIG: "x"}
         assert marked_hash(style, own)[0] == marked_hash(style, TEMPLATE)[0]
+
+    def test_who_knows_no_style_hashes_as_each_does(self, style: MarkStyle) -> None:
+        marked = put(style, style.next(record(), applied(app="1", token="2"), [change(), change(TOKEN)]))
+        assert marked_hash(ANY, marked)[0] == marked_hash(style, marked)[0] == marked_hash(ANY, TEMPLATE)[0]
 
 
 class TestEnvVars:

@@ -189,6 +189,24 @@ async def test_a_controller_starts_from_it_as_from_the_cluster(stage: Any, new_w
     assert found.notes == ()
 
 
+@pytest.mark.parametrize("marks", ["env-vars", "annotations", "wave"])
+async def test_the_marks_of_other_tools_are_no_change_by_somebody_else(
+    stage: Any, new_workload: Any, marks: str
+) -> None:
+    await stage.config_map("app", {"level": "info"})
+    env = [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
+    await stage.create(new_workload("web", container={"env": env}))
+    async with stage.controller(marks=marks) as control:
+        await stage.adopted("web")
+        await stage.set("ConfigMap", "app", {"level": "debug"})
+        await stage.rolled("web", 1)
+        await stage.quiet(control)
+    text, _ = await taken(stage)
+    found = await in_thread(read(text), ("set", f"configmap/{stage.namespace}/app:level=trace"))
+    assert (found.start.adopted, found.start.recorded) == (0, 0)
+    assert [roll.workload for roll in found.rolls] == [f"deployment/{stage.namespace}/web"]
+
+
 async def test_what_changed_while_no_controller_ran_rolls_at_the_start(stage: Any, new_workload: Any) -> None:
     await adopted(stage, new_workload)
     for name in ("web", "agent"):

@@ -208,5 +208,30 @@ STYLES: Final[Mapping[str, MarkStyle]] = {
 }
 """By the name that the setting `marks` has for them."""
 
+
+class AnyMarks:
+    """Reads the marks of every style, and writes reroll's own: for who does not know how a controller marks, and writes
+    nothing that stays (`insight.simulation`)."""
+
+    by_name = False
+
+    def take(self, template: Template) -> str | None:
+        found = NATIVE.take(template)
+        for style in STYLES.values():
+            style.take(template)
+        return found
+
+    def next(self, record: WorkloadRecord, applied: Applied, changes: Sequence[ConfigChange]) -> str:
+        return NATIVE.next(record, applied, changes)
+
+    def patch(self, mark: str, present: str | None) -> Template:
+        return NATIVE.patch(mark, present)
+
+    def put(self, template: Template, mark: str) -> None:
+        NATIVE.put(template, mark)
+
+
+ANY: Final[MarkStyle] = AnyMarks()
+
 KEYS: Final = (CONFIG, LAST_RELOADED_FROM, CONFIG_HASH)
 """Every annotation of a pod template that is a mark in some style."""
