@@ -45,7 +45,8 @@ def explain(
         Further kinds, as for `reroll controller`, such as `clonesets.v1alpha1.apps.kruise.io`; a workload of such a
         kind is named by its plural, `clonesets/web`, or by plural and group, `clonesets.apps.kruise.io/web`.
     key_namespace
-        Namespace of the Secret that holds the digest key. Default: `reroll`, then the context's, then the workload's.
+        Namespace of the Secret that holds the digest key. Default: `reroll`, then `reloader`, then the context's, then
+        the workload's.
     key_secret
         Name of that Secret.
     exit_code
@@ -59,6 +60,7 @@ def explain(
 
     from reroll.cli.failure import Failure
     from reroll.cli.output import dump
+    from reroll.controller.digest_key import USUAL_NAMESPACES
     from reroll.core.kinds import KINDS, find_kind, followed_kinds
     from reroll.core.policy import PolicyDefaults
     from reroll.core.records import WorkloadId
@@ -83,7 +85,7 @@ def explain(
     places = (
         [key_namespace]
         if key_namespace
-        else list(dict.fromkeys(["reroll", cluster.namespace, where.namespace]))
+        else list(dict.fromkeys([*USUAL_NAMESPACES, cluster.namespace, where.namespace]))
     )
 
     async def ask() -> Explanation:

@@ -29,7 +29,9 @@ def key_of(path: str | None) -> DigestKey | None:
 
 
 async def key_in(client: Client, home: str) -> DigestKey | None:
-    """That of the installation, from its own namespace or from `home`; None: it can be read in neither."""
+    """That of the installation, from one of its usual namespaces or from `home`; None: it can be read in none."""
+    from reroll.controller.digest_key import USUAL_NAMESPACES
     from reroll.insight.simulation.capture import find_key
 
-    return await find_key(client, [(place, "reroll-digest-key") for place in dict.fromkeys(["reroll", home])])
+    places = dict.fromkeys([*USUAL_NAMESPACES, home])
+    return await find_key(client, [(place, "reroll-digest-key") for place in places])

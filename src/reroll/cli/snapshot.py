@@ -38,7 +38,7 @@ def snapshot(
         Write the key of the digests to this file, for `reroll simulate --key-file`. Keep it as a Secret: who
         has it and the snapshot can find out by trying whether a Secret holds a guessed value.
     key_namespace
-        Namespace of the Secret that holds the digest key. Default: `reroll`, then the context's.
+        Namespace of the Secret that holds the digest key. Default: `reroll`, then `reloader`, then the context's.
     key_secret
         Name of that Secret.
     kubeconfig
@@ -53,13 +53,14 @@ def snapshot(
     import msgspec
 
     from reroll.cli.failure import Failure
+    from reroll.controller.digest_key import USUAL_NAMESPACES
     from reroll.insight.simulation.capture import capture, find_key
     from reroll.insight.simulation.snapshot import key_line
     from reroll.kube.client import Client
     from reroll.kube.config import load_config
 
     cluster = load_config(kubeconfig=kubeconfig, context=context)
-    places = [key_namespace] if key_namespace else list(dict.fromkeys(["reroll", cluster.namespace]))
+    places = [key_namespace] if key_namespace else list(dict.fromkeys([*USUAL_NAMESPACES, cluster.namespace]))
     out = sys.stdout.buffer
 
     async def write() -> None:

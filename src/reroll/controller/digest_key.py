@@ -11,6 +11,7 @@ import base64
 import binascii
 import secrets
 import time
+from typing import Final
 
 import msgspec
 import structlog
@@ -22,6 +23,9 @@ from reroll.kube.errors import AlreadyExists, ApiError, Forbidden, NotFound
 from reroll.kube.resources import SECRETS
 
 log = structlog.get_logger("reroll.controller.digest_key")
+
+USUAL_NAMESPACES: Final = ("reroll", "reloader")
+"""Where the Secret most likely is: in the namespace of the controller, or of `reroll reloader` in Reloader's place."""
 
 _FIELD = "key"
 _decode = msgspec.json.Decoder(SecretObject).decode
