@@ -100,3 +100,16 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     command = f"( {sys.executable} -m reroll lint --rules; echo $? >&2 ) | true"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr.strip() in ("0", "141")
+
+
+def test_output_that_is_closed_is_dropped() -> None:
+    command = f"{sys.executable} -m reroll lint - -o json >&- 2>&-; echo $? > /dev/fd/3"
+    done = subprocess.run(
+        ["bash", "-c", f"( {command} ) 3>&1"],
+        input="{",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.strip() == "1", done.stderr

@@ -55,6 +55,9 @@ app.register_install_completion_command(name="--install-completion")
 
 def run() -> None:
     """The entry point. Exit codes: 0 done, 1 failed, 2 not understood."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller, who wants the exit code only
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     try:
         code = app(exit_on_error=False, print_error=True)
         sys.stdout.flush()
