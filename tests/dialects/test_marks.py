@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reroll.core.applied import CONFIG
+from reroll.core.applied import CONFIG, encode
 from reroll.core.compare import ConfigChange
-from reroll.core.marks import MarkStyle
+from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.records import Applied, Change, ConfigId, Reference, WorkloadRecord
 from reroll.core.template import hash_and_mark
-from reroll.dialects.marks import ANY, CONFIG_HASH, LAST_RELOADED_FROM, STYLES, variable
+from reroll.dialects.marks import CONFIG_HASH, LAST_RELOADED_FROM, STYLES, style_of, variable
 from tests.records import deployment
 
 APP = ConfigId("configmap", "shop", "www.app-config")
@@ -70,6 +70,10 @@ def marked_hash(style: MarkStyle, template: dict[str, Any]) -> tuple[str, str | 
     return hash_and_mark(msgspec.json.encode(template), style.take)
 
 
+def found_style(template: dict[str, Any], recorded: str) -> MarkStyle:
+    return style_of(msgspec.json.encode(template), encode(Applied(recorded, "", {})))
+
+
 @pytest.fixture(params=sorted(STYLES))
 def style(request: pytest.FixtureRequest) -> MarkStyle:
     return STYLES[request.param]
@@ -108,7 +112,19 @@ class TestEveryStyle:
 
     def test_who_knows_no_style_hashes_as_each_does(self, style: MarkStyle) -> None:
         marked = put(style, style.next(record(), applied(app="1", token="2"), [change(), change(TOKEN)]))
-        assert marked_hash(ANY, marked)[0] == marked_hash(style, marked)[0] == marked_hash(ANY, TEMPLATE)[0]
+        found = found_style(marked, marked_hash(style, marked)[0])
+        assert (
+            marked_hash(found, marked)[0] == marked_hash(style, marked)[0] == marked_hash(found, TEMPLATE)[0]
+        )
+
+    def test_marks_that_are_part_of_what_is_recorded_are_left_in(self, style: MarkStyle) -> None:
+        """As after a migration: the controller has marks of its own, and another tool's stay."""
+        marked = put(style, style.next(record(), applied(app="1", token="2"), [change(), change(TOKEN)]))
+        assert found_style(marked, marked_hash(NATIVE, marked)[0]) is NATIVE
+
+    def test_without_a_record_it_is_reroll_s_own(self, style: MarkStyle) -> None:
+        marked = msgspec.json.encode(put(style, style.next(record(), applied(app="1"), [change()])))
+        assert style_of(marked, None) is style_of(marked, "{") is NATIVE
 
 
 class TestEnvVars:

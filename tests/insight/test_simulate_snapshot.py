@@ -207,6 +207,24 @@ async def test_the_marks_of_other_tools_are_no_change_by_somebody_else(
     assert [roll.workload for roll in found.rolls] == [f"deployment/{stage.namespace}/web"]
 
 
+async def test_marks_that_another_tool_left_behind_are_part_of_the_template(
+    stage: Any, new_workload: Any
+) -> None:
+    """As after a migration from Reloader: the controller that runs takes them for what they are, anybody's."""
+    await stage.config_map("app", {"level": "info"})
+    left = {"name": "STAKATER_APP_CONFIGMAP", "value": "0" * 40}
+    env = [left, {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
+    await stage.create(new_workload("web", container={"env": env}))
+    async with stage.controller() as control:
+        await stage.adopted("web")
+        await stage.quiet(control)
+    await stage.pods_older_than_now("web")
+    await stage.set("ConfigMap", "app", {"level": "debug"})
+    text, _ = await taken(stage)
+    found = await in_thread(read(text))
+    assert (found.start.recorded, found.start.rolled) == (0, 1)
+
+
 async def test_what_changed_while_no_controller_ran_rolls_at_the_start(stage: Any, new_workload: Any) -> None:
     await adopted(stage, new_workload)
     for name in ("web", "agent"):

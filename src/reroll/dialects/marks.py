@@ -20,10 +20,11 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from reroll.core.applied import CONFIG, total
+from reroll.core.applied import CONFIG, decode, total
 from reroll.core.compare import ConfigChange
 from reroll.core.marks import NATIVE, MarkStyle, Template, annotate, next_mark, take_annotations
 from reroll.core.records import Applied, ConfigId, WorkloadRecord
+from reroll.core.template import hash_and_mark
 
 LAST_RELOADED_FROM: Final = "reloader.stakater.com/last-reloaded-from"
 CONFIG_HASH: Final = "wave.pusher.com/config-hash"
@@ -209,29 +210,24 @@ STYLES: Final[Mapping[str, MarkStyle]] = {
 """By the name that the setting `marks` has for them."""
 
 
-class AnyMarks:
-    """Reads the marks of every style, and writes reroll's own: for who does not know how a controller marks, and writes
-    nothing that stays (`insight.simulation`)."""
+def style_of(template: bytes | msgspec.Raw, recorded: str | None) -> MarkStyle:
+    """How the controller of a workload marks it, told by that its pod template, in JSON, hashes in that style to what
+    is recorded of it (the annotation `reroll.dev/applied`, None where it has none); reroll's own way where none does.
 
-    by_name = False
-
-    def take(self, template: Template) -> str | None:
-        found = NATIVE.take(template)
-        for style in STYLES.values():
-            style.take(template)
-        return found
-
-    def next(self, record: WorkloadRecord, applied: Applied, changes: Sequence[ConfigChange]) -> str:
-        return NATIVE.next(record, applied, changes)
-
-    def patch(self, mark: str, present: str | None) -> Template:
-        return NATIVE.patch(mark, present)
-
-    def put(self, template: Template, mark: str) -> None:
-        NATIVE.put(template, mark)
+    In another style its marks look as if somebody else had changed the template, and so do marks of another tool that
+    its controller takes for part of it.
+    """
+    try:
+        wanted = decode(recorded).template if recorded is not None else None
+    except ValueError:
+        wanted = None
+    if wanted is None:
+        return NATIVE
+    return next((s for s in STYLES.values() if hash_and_mark(template, s.take)[0] == wanted), NATIVE)
 
 
-ANY: Final[MarkStyle] = AnyMarks()
+SIGNS: Final = (b"STAKATER_", LAST_RELOADED_FROM.encode(), CONFIG_HASH.encode())
+"""One of them is in the JSON of each workload that carries marks of other tools."""
 
 KEYS: Final = (CONFIG, LAST_RELOADED_FROM, CONFIG_HASH)
 """Every annotation of a pod template that is a mark in some style."""

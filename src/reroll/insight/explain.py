@@ -14,13 +14,13 @@ from msgspec import Struct
 
 from reroll.controller.ages import Ages
 from reroll.controller.digest_key import DigestKeySecret
-from reroll.core.applied import LEFT_OUT, WILDCARD, total
+from reroll.core.applied import APPLIED, LEFT_OUT, WILDCARD, total
 from reroll.core.compare import Comparison, compare, current, followed
 from reroll.core.consumption import consumption, patterns
 from reroll.core.decide import Decision, PodAges, Situation, decide
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests
 from reroll.core.kinds import KINDS, WorkloadKind
-from reroll.core.marks import NATIVE, MarkStyle
+from reroll.core.marks import MarkStyle
 from reroll.core.observe import (
     ConfigMapObject,
     NamespaceObject,
@@ -46,7 +46,7 @@ from reroll.core.records import (
     WorkloadRecord,
 )
 from reroll.dialects import ALL, Dialects
-from reroll.dialects.marks import STYLES
+from reroll.dialects.marks import style_of
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, NotFound
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
@@ -178,14 +178,10 @@ async def explain(
 async def _record(
     client: Client, workload: WorkloadId, kinds: Mapping[str, WorkloadKind] = KINDS
 ) -> tuple[WorkloadRecord, MarkStyle]:
-    """A workload, and how its controller marks it: as the template hashes to what is recorded of it. With the marks of
-    another style it would look as if somebody else had changed it."""
+    """A workload, and how its controller marks it."""
     obj = decode_object(kinds[workload.kind], await client.get(rollout.path(workload, kinds)))
-    for style in STYLES.values():
-        record = workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0, style=style)
-        if record.applied is not None and record.template_hash == record.applied.template:
-            return record, style
-    return workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0), NATIVE
+    style = style_of(obj.spec.template, (obj.metadata.annotations or {}).get(APPLIED))
+    return workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0, style=style), style
 
 
 async def _lender(client: Client, lender: WorkloadId, notes: list[str]) -> WorkloadRecord | None:

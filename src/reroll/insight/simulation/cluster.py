@@ -17,10 +17,13 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from msgspec.structs import replace
 
+from reroll.core.applied import APPLIED
 from reroll.core.decide import PodAges
 from reroll.core.kinds import WORKLOAD_KINDS
-from reroll.core.observe import ManagedFields, ObjectMeta, epoch, version_number
+from reroll.core.marks import NATIVE
+from reroll.core.observe import ManagedFields, ObjectMeta, decode_workload, epoch, version_number
 from reroll.core.records import ConfigId, WorkloadId
+from reroll.dialects.marks import SIGNS, style_of
 from reroll.insight.simulation.world import Config, Workload, World
 from reroll.kube.client import MERGE_PATCH
 from reroll.kube.errors import Conflict, Forbidden, NotFound
@@ -51,7 +54,7 @@ class Cluster:
             if not version_number(config.meta.resource_version):
                 config.meta.resource_version = self._next()
         for workload in self.workloads.values():
-            workload.raw = self._completed(workload.raw)
+            workload.raw = self._completed(_in_our_marks(workload.raw))
 
     # --- what it holds -------------------------------------------------------------------------------
 
@@ -180,6 +183,20 @@ class Cluster:
     def _metas(world: World) -> Iterator[ObjectMeta]:
         yield from (config.meta for config in world.configs.values())
         yield from (_meta(workload.raw) for workload in world.workloads.values())
+
+
+def _in_our_marks(raw: bytes) -> bytes:
+    """A workload that its controller marks as another tool does, without these marks: the one that is played marks in
+    reroll's own way, and would take them for a change by somebody else."""
+    if not any(sign in raw for sign in SIGNS):
+        return raw
+    obj = decode_workload(raw)
+    style = style_of(obj.spec.template, (obj.metadata.annotations or {}).get(APPLIED))
+    if style is NATIVE:
+        return raw
+    value: dict[str, Any] = msgspec.json.decode(raw)
+    style.take(value["spec"]["template"])
+    return msgspec.json.encode(value)
 
 
 class _Object(msgspec.Struct, gc=False):

@@ -18,7 +18,6 @@ from reroll.core.observe import decode_workload
 from reroll.core.policy import PolicyDefaults
 from reroll.core.records import ConfigId, WorkloadId
 from reroll.dialects import ALL, Dialects
-from reroll.dialects.marks import ANY
 from reroll.insight.simulation.answer import Answer
 from reroll.insight.simulation.bad_input import BadInput
 from reroll.insight.simulation.changes import Changes
@@ -103,7 +102,6 @@ class _Play:
             in_scope=lambda namespace, labels: self._in_scope.matches(labels),
             now=self._now,
             content=known_content,
-            marks=ANY,
         )
         self._reconciler = Reconciler(
             self._store,
