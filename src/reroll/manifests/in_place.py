@@ -12,7 +12,8 @@ def write_in_place(path: Path, text: str | bytes) -> None:
     """Make `text` the content of a file that is there: whole, or, whatever happens, what it was.
 
     It is written beside the file, put on the disk, and renamed over it. Mode and, as far as allowed, owner stay; a
-    symbolic link stays one, and the file that it leads to is written. Raises OSError.
+    symbolic link stays one, and the file that it leads to is written. Raises OSError, with
+    the name of a file.
     """
     target = Path(os.path.realpath(path))
     known = target.stat()
@@ -26,9 +27,11 @@ def write_in_place(path: Path, text: str | bytes) -> None:
             os.fchmod(file.fileno(), known.st_mode & 0o7777)
             os.fsync(file.fileno())
         os.replace(name, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # what a write or a sync fails with names no file
         raise
     folder = os.open(target.parent, os.O_RDONLY)
     try:
