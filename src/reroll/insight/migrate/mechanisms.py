@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from reroll.core.consumption import consumption
 from reroll.core.kinds import KINDS
-from reroll.core.labels import LabelSelector
 from reroll.core.policy import Policy, PolicyDefaults, native_layer, plural, resolve
 from reroll.core.records import ConfigId, ConfigKind, Consumed, WorkloadRecord
 from reroll.core.selector import ALL_KINDS
@@ -20,7 +19,7 @@ from reroll.dialects.reloader import config_flags, reloader_layer
 from reroll.insight.lint.rules.mechanisms import CHECKSUM
 from reroll.insight.lint.shape import entries, mapping, text
 from reroll.insight.migrate.native import WORKLOAD
-from reroll.insight.migrate.scene import Reloader, Scene, Workload
+from reroll.insight.migrate.scene import Reloader, Scene, Workload, selected
 from reroll.manifests.suffix_hash import ALPHABET, LENGTH
 
 Name: TypeAlias = Literal["Reloader", "wave", "checksum", "name hash", "reroll"]
@@ -70,13 +69,8 @@ def acts(workload: Workload, reloader: Reloader, scene: Scene) -> str:
         if home in reloader.namespaces_to_ignore:
             return f"Reloader runs with --namespaces-to-ignore {home}"
         labels = scene.namespaces.get(home, ({}, None))[1]
-        if reloader.namespace_selector and labels is not None:
-            try:
-                selected = LabelSelector.parse(reloader.namespace_selector).matches(labels)
-            except ValueError:
-                selected = True
-            if not selected:
-                return f"the labels of namespace {home} do not match Reloader's --namespace-selector"
+        if labels is not None and not selected(reloader.namespace_selector, labels):
+            return f"the labels of namespace {home} do not match Reloader's --namespace-selector"
     return ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -111,14 +111,21 @@ class Reloader(Struct, frozen=True):
     """The flags of `reroll controller` that say the same; "": none are needed."""
 
     def selects(self, config: Config) -> bool:
-        """Do the labels of this object match? One that can't be understood selects everything."""
+        """Do the labels of this object match?"""
         if not self.config_selector or config.id.kind == "secretproviderclass":
             return True
-        try:
-            wanted = LabelSelector.parse(self.config_selector)
-        except ValueError:
-            return True
-        return wanted.matches(strings(mapping(config.value.get("metadata")).get("labels")))
+        return selected(self.config_selector, strings(mapping(config.value.get("metadata")).get("labels")))
+
+
+def selected(selector: str, labels: Mapping[str, str]) -> bool:
+    """Does a label selector select what has these labels? One that can't be understood selects everything."""
+    try:
+        return _parsed(selector).matches(labels)
+    except ValueError:
+        return True
+
+
+_parsed = lru_cache(LabelSelector.parse)
 
 
 class Scene:
