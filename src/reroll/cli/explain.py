@@ -60,7 +60,7 @@ def explain(
 
     from reroll.cli.failure import Failure
     from reroll.cli.output import dump
-    from reroll.controller.digest_key import USUAL_NAMESPACES
+    from reroll.controller.digest_key import key_places
     from reroll.core.kinds import KINDS, find_kind, followed_kinds
     from reroll.core.policy import PolicyDefaults
     from reroll.core.records import WorkloadId
@@ -83,9 +83,9 @@ def explain(
     cluster = load_config(kubeconfig=kubeconfig, context=context)
     where = WorkloadId(kind.id, namespace or cluster.namespace, name)
     places = (
-        [key_namespace]
+        [(key_namespace, key_secret)]
         if key_namespace
-        else list(dict.fromkeys([*USUAL_NAMESPACES, cluster.namespace, where.namespace]))
+        else key_places(key_secret, cluster.namespace, where.namespace)
     )
 
     async def ask() -> Explanation:
@@ -94,7 +94,7 @@ def explain(
                 client,
                 where,
                 PolicyDefaults(auto_all=auto_all, allow_cross_namespace=cross_namespace),
-                key_places=[(place, key_secret) for place in places],
+                key_places=places,
                 kinds=kinds,
             )
 

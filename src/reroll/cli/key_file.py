@@ -30,8 +30,7 @@ def key_of(path: str | None) -> DigestKey | None:
 
 async def key_in(client: Client, home: str) -> DigestKey | None:
     """That of the installation, from one of its usual namespaces or from `home`; None: it can be read in none."""
-    from reroll.controller.digest_key import USUAL_NAMESPACES
+    from reroll.controller.digest_key import key_places
     from reroll.insight.simulation.capture import find_key
 
-    places = dict.fromkeys([*USUAL_NAMESPACES, home])
-    return await find_key(client, [(place, "reroll-digest-key") for place in places])
+    return await find_key(client, key_places("reroll-digest-key", home))

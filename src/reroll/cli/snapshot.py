@@ -53,19 +53,19 @@ def snapshot(
     import msgspec
 
     from reroll.cli.failure import Failure
-    from reroll.controller.digest_key import USUAL_NAMESPACES
+    from reroll.controller.digest_key import key_places
     from reroll.insight.simulation.capture import capture, find_key
     from reroll.insight.simulation.snapshot import key_line
     from reroll.kube.client import Client
     from reroll.kube.config import load_config
 
     cluster = load_config(kubeconfig=kubeconfig, context=context)
-    places = [key_namespace] if key_namespace else list(dict.fromkeys([*USUAL_NAMESPACES, cluster.namespace]))
+    places = [(key_namespace, key_secret)] if key_namespace else key_places(key_secret, cluster.namespace)
     out = sys.stdout.buffer
 
     async def write() -> None:
         async with Client(cluster) as client:
-            found = await find_key(client, [(place, key_secret) for place in places])
+            found = await find_key(client, places)
             with _private(key_file) as keep:
                 used = await capture(
                     client,
@@ -78,7 +78,7 @@ def snapshot(
                 keep.write(key_line(used))
         out.flush()
         if found is None:
-            where = " or ".join(f"{place}/{key_secret}" for place in places)
+            where = " or ".join("/".join(place) for place in places)
             print(
                 f"reroll: the digest key ({where}) can't be read: what workloads have recorded of Secrets can't "
                 f"be compared with this snapshot",

@@ -11,7 +11,6 @@ import base64
 import binascii
 import secrets
 import time
-from typing import Final
 
 import msgspec
 import structlog
@@ -24,11 +23,14 @@ from reroll.kube.resources import SECRETS
 
 log = structlog.get_logger("reroll.controller.digest_key")
 
-USUAL_NAMESPACES: Final = ("reroll", "reloader")
-"""Where the Secret most likely is: in the namespace of the controller, or of `reroll reloader` in Reloader's place."""
-
 _FIELD = "key"
 _decode = msgspec.json.Decoder(SecretObject).decode
+
+
+def key_places(name: str, *homes: str) -> list[tuple[str, str]]:
+    """(namespace, name) where the Secret most likely is: in the namespace of the controller, in that of `reroll
+    reloader` in Reloader's place, or in one of `homes`."""
+    return [(namespace, name) for namespace in dict.fromkeys(["reroll", "reloader", *homes])]
 
 
 class DigestKeySecret:
