@@ -1,4 +1,4 @@
-"""Fixtures for tests on a real API server: `cluster`, `namespace` and `kubectl`.
+"""Fixtures for tests on a real API server: `cluster`, `namespace` and `kubectl`; and `service`, a web server.
 
 One control plane serves the whole session. It's the project's own (devcluster/, built before the first
 test and thrown away after the last), unless `--kubeconfig`, `--context`, REROLL_TEST_KUBECONFIG or
@@ -19,12 +19,14 @@ import subprocess
 import sys
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+
+from tests.alerts.service import Service
 
 CLUSTER_PY = Path(__file__).resolve().parent.parent / "devcluster" / "cluster.py"
 # The exit code of cluster.py when there is no Go, or one too old.
@@ -246,3 +248,10 @@ def _environments_cluster(config: pytest.Config, environment: str, directory: Pa
     path.write_text(done.stdout)
     server = json.loads(done.stdout)["clusters"][0]["cluster"]["server"]
     return Cluster(kubeconfig=path, server=server, kubectl=Path(kubectl))
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    """A web server of somebody else on loopback: a chat, or a webhook."""
+    async with Service() as service:
+        yield service

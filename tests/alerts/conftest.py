@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-
-from tests.alerts.service import Service
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    async with Service() as service:
-        yield service
 
 
 @pytest.fixture

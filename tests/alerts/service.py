@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
 
 from aiohttp import web
 
@@ -28,6 +30,8 @@ class Service:
         self.answers: list[Answer] = []
         self.received: list[Received] = []
         self.origin = ""
+        self.slow = 0.0
+        """Seconds before it answers."""
         self.released = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._http: web.Server | None = None
@@ -36,6 +40,11 @@ class Service:
     def url(self) -> str:
         """With a token in it, as such addresses have."""
         return f"{self.origin}/hooks/{TOKEN}?key={TOKEN}"
+
+    @property
+    def bodies(self) -> list[Any]:
+        """What it was sent, where that is JSON."""
+        return [json.loads(one.body) for one in self.received]
 
     async def __aenter__(self) -> Service:
         self._http = web.Server(self._handle, access_log=None, handler_cancellation=True)
@@ -54,6 +63,8 @@ class Service:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.received.append(Received(request.path_qs, await request.read(), dict(request.headers)))
+        if self.slow:
+            await asyncio.sleep(self.slow)
         if self.answers:
             return await self.answers.pop(0)(request)
         return web.Response(text="ok")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from reroll.alerts.webhook import Webhook, change_id
 from reroll.controller.announce import Announcer
@@ -28,17 +29,9 @@ class Recorded(Webhook):
         self.open = asyncio.Event()
         self.open.set()
 
-    async def send(
-        self,
-        config: ConfigId,
-        workloads: Sequence[WorkloadId] = (),
-        *,
-        at: float,
-        reason: str = "",
-        version: int = 0,
-    ) -> None:
+    async def send(self, config: ConfigId, workloads: Sequence[WorkloadId] = (), **told: Any) -> None:
         await self.open.wait()
-        self.posts.append((config.name, reason, version))
+        self.posts.append((config.name, told["reason"], told["version"]))
 
 
 class Play:

@@ -9,14 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-import pytest
-from aiohttp import web
 
 from reroll.kube.errors import NotFound
+from tests.alerts.service import Service
 
 ELECT = {"leader_election": True, "lease_name": "test"}
 
@@ -77,20 +77,7 @@ async def test_who_lost_the_lease_writes_nothing_more(stage: Any, new_workload: 
 async def test_a_leader_that_is_killed_is_replaced(stage: Any, new_workload: Any) -> None:
     await stage.config_map("app", {"PORT": "1"})
     await stage.create(new_workload("web", container={"envFrom": [{"configMapRef": {"name": "app"}}]}))
-    settings = {
-        "REROLL_NAMESPACES": stage.namespace,
-        "REROLL_KEY_NAMESPACE": stage.namespace,
-        "REROLL_LEASE_NAMESPACE": stage.namespace,
-        "REROLL_LEASE_NAME": "test",
-        "REROLL_LISTEN": "",
-        "KUBECONFIG": str(stage.kubeconfig),
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reroll", "controller", "--leader-election"],
-        env={**os.environ, **settings},
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with leading_process(stage) as process:
         await stage.adopted("web")
         first = await leader(stage)
         async with stage.controller(**ELECT, lease_namespace=stage.namespace) as control:
@@ -102,58 +89,40 @@ async def test_a_leader_that_is_killed_is_replaced(stage: Any, new_workload: Any
                     await asyncio.sleep(0.1)
             await stage.rolled("web", 1)
             assert await leader(stage) != first
-    finally:
-        process.kill()
-        process.wait()
 
 
-async def test_the_webhook_hears_of_changes_while_the_lead_changes_hands(stage: Any, posts: Any) -> None:
+async def test_the_webhook_hears_of_changes_while_the_lead_changes_hands(
+    stage: Any, service: Service
+) -> None:
     """It has no record by which a change could be found later, so the one who stands by has to remember."""
     await stage.config_map("app", {"PORT": "1"})
     await stage.config_map("other", {"PORT": "1"})
-    hooked = {**ELECT, "lease_namespace": stage.namespace, "webhook_url": posts.url}
-    settings = {
-        "REROLL_NAMESPACES": stage.namespace,
-        "REROLL_KEY_NAMESPACE": stage.namespace,
-        "REROLL_LEASE_NAMESPACE": stage.namespace,
-        "REROLL_LEASE_NAME": "test",
-        "REROLL_WEBHOOK_URL": posts.url,
-        "REROLL_LISTEN": "",
-        "KUBECONFIG": str(stage.kubeconfig),
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reroll", "controller", "--leader-election"],
-        env={**os.environ, **settings},
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    hooked = {**ELECT, "lease_namespace": stage.namespace, "webhook_url": service.url}
+    with leading_process(stage, REROLL_WEBHOOK_URL=service.url) as process:
         await stage.until(lambda: _led(stage), "nobody leads")
         async with stage.controller(**hooked) as second, stage.controller(**hooked) as third:
             await stage.set("ConfigMap", "app", {"PORT": "2"})
-            await stage.until(lambda: _true(posts.names == ["app"]), "the leader did not tell")
+            await stage.until(lambda: _true(said(service, "name") == ["app"]), "the leader did not tell")
             process.send_signal(signal.SIGKILL)
             await stage.set("ConfigMap", "other", {"PORT": "2"})
             async with asyncio.timeout(25):
-                while "other" not in posts.names:  # noqa: ASYNC110
+                while "other" not in said(service, "name"):  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             # `app` may have been told again: whoever took over can't know that it was. Its id tells.
-            assert len(set(posts.ids)) == 2
+            assert len(set(said(service, "id"))) == 2
             leads, stands_by = (second, third) if second.election.is_leader else (third, second)
-            posts.bodies.clear()
-            posts.slow = 0.3
+            service.received.clear()
+            service.slow = 0.3
             await stage.set("ConfigMap", "app", {"PORT": "3"})
-            await stage.until(lambda: _true(posts.bodies), "the leader did not tell")
+            await stage.until(lambda: _true(bool(service.bodies)), "the leader did not tell")
             await stage.set("ConfigMap", "other", {"PORT": "3"})
             await asyncio.sleep(0.1)  # it knows, and is busy with the first
             leads.stop()
             await stage.until(lambda: _true(stands_by.election.is_leader), "nobody took over")
             await stage.set("ConfigMap", "other", {"PORT": "4"})
-            await stage.until(lambda: _true(len(set(posts.ids)) >= 3), "changes were lost")
-            assert {body["name"] for body in posts.bodies} == {"app", "other"}
-            assert posts.bodies[-1]["name"] == "other"
-    finally:
-        process.kill()
-        process.wait()
+            await stage.until(lambda: _true(len(set(said(service, "id"))) >= 3), "changes were lost")
+            assert {body["name"] for body in service.bodies} == {"app", "other"}
+            assert service.bodies[-1]["name"] == "other"
 
 
 async def _led(stage: Any) -> str:
@@ -163,36 +132,29 @@ async def _led(stage: Any) -> str:
         return ""
 
 
-class Posts:
-    """A webhook of somebody else, and what it was told."""
-
-    def __init__(self) -> None:
-        self.bodies: list[Any] = []
-        self.url = ""
-        self.slow = 0.0
-
-    @property
-    def names(self) -> list[str]:
-        return [body["name"] for body in self.bodies]
-
-    @property
-    def ids(self) -> list[str]:
-        return [body["id"] for body in self.bodies]
-
-    async def take(self, request: web.Request) -> web.Response:
-        self.bodies.append(json.loads(await request.text()))
-        await asyncio.sleep(self.slow)
-        return web.Response()
+def said(service: Service, field: str) -> list[str]:
+    return [body[field] for body in service.bodies]
 
 
-@pytest.fixture
-async def posts() -> AsyncIterator[Posts]:
-    found = Posts()
-    application = web.Application()
-    application.add_routes([web.post("/hook", found.take)])
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    yield found
-    await runner.cleanup()
+@contextmanager
+def leading_process(stage: Any, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A controller that stands for election, in a process of its own that can be killed."""
+    settings = {
+        "REROLL_NAMESPACES": stage.namespace,
+        "REROLL_KEY_NAMESPACE": stage.namespace,
+        "REROLL_LEASE_NAMESPACE": stage.namespace,
+        "REROLL_LEASE_NAME": "test",
+        "REROLL_LISTEN": "",
+        "KUBECONFIG": str(stage.kubeconfig),
+        **more,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reroll", "controller", "--leader-election"],
+        env={**os.environ, **settings},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from reroll.app import Controller
 from reroll.controller.meta_info import publish
 from reroll.controller.report import RELOADER_WORDS
 from reroll.kube.config import load_config
 from reroll.settings import Settings
+from tests.alerts.service import Service
 from tests.controller.conftest import at_work
 
 AUTO = "reloader.stakater.com/auto"
@@ -39,31 +38,6 @@ def deployment(name: str, image: str = "example.invalid/app:1", **metadata: Any)
     }
 
 
-class Outside:
-    """A web server of somebody else, and what it was sent."""
-
-    def __init__(self) -> None:
-        self.bodies: list[Any] = []
-        self.url = ""
-
-    async def take(self, request: web.Request) -> web.Response:
-        self.bodies.append(json.loads(await request.text()))
-        return web.Response()
-
-
-@pytest.fixture
-async def outside() -> AsyncIterator[Outside]:
-    found = Outside()
-    application = web.Application()
-    application.add_routes([web.post("/hook", found.take)])
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    yield found
-    await runner.cleanup()
-
-
 def delivered(control: Controller, to: str) -> dict[str, float | None]:
     """Outcome -> how often, as a scrape shows it."""
     sample = control.metrics.registry.get_sample_value
@@ -73,14 +47,14 @@ def delivered(control: Controller, to: str) -> dict[str, float | None]:
     }
 
 
-async def test_an_alert_tells_what_was_reloaded(stage: Any, reloader: Any, outside: Outside) -> None:
+async def test_an_alert_tells_what_was_reloaded(stage: Any, reloader: Any, service: Service) -> None:
     await stage.config_map("app", {"key": "confidential-1"})
     await stage.create(deployment("web"))
     environ = {
         "KUBERNETES_NAMESPACE": stage.namespace,
         "ALERT_ON_RELOAD": "true",
         "ALERT_SINK": "slack",
-        "ALERT_WEBHOOK_URL": outside.url,
+        "ALERT_WEBHOOK_URL": service.url,
         "ALERT_ADDITIONAL_INFO": "cluster one",
     }
     async with reloader(stage, environ=environ) as control:
@@ -88,33 +62,33 @@ async def test_an_alert_tells_what_was_reloaded(stage: Any, reloader: Any, outsi
         await stage.set("ConfigMap", "app", {"key": "confidential-2"})
         await asyncio.sleep(1.0)
     assert delivered(control, "alert") == {"sent": 1, "retried": 0, "failed": 0}
-    text = json.dumps(outside.bodies)
-    assert len(outside.bodies) == 1
+    text = json.dumps(service.bodies)
+    assert len(service.bodies) == 1
     for word in ("cluster one", "web", "app", stage.namespace, "attachments"):
         assert word in text
     assert "confidential" not in text
 
 
-async def test_the_webhook_takes_the_place_of_reloads(stage: Any, reloader: Any, outside: Outside) -> None:
+async def test_the_webhook_takes_the_place_of_reloads(stage: Any, reloader: Any, service: Service) -> None:
     await stage.config_map("app", {"key": "1"})
     await stage.config_map("nobodys", {"key": "1"})
     await stage.create(deployment("web"))
-    async with reloader(stage, f"--webhook-url={outside.url}") as control:
+    async with reloader(stage, f"--webhook-url={service.url}") as control:
         await stage.patch("ConfigMap", "app", {"metadata": {"labels": {"a": "b"}}})
         await stage.set("ConfigMap", "nobodys", {"key": "2"})
         await stage.set("ConfigMap", "app", {"key": "2"})
 
         async def told() -> bool:
-            return len(outside.bodies) >= 2
+            return len(service.bodies) >= 2
 
         await stage.until(told, "the webhook was not told")
         await asyncio.sleep(0.3)
         assert delivered(control, "webhook") == {"sent": 2, "retried": 0, "failed": 0}
-    assert [(body["webhook"], body["name"]) for body in outside.bodies] == [
+    assert [(body["webhook"], body["name"]) for body in service.bodies] == [
         ("update successful", "nobodys"),
         ("update successful", "app"),
     ]
-    assert [w["name"] for w in outside.bodies[1]["workloads"]] == ["web"]
+    assert [w["name"] for w in service.bodies[1]["workloads"]] == ["web"]
     found = await stage.get("Deployment", "web")
     assert "env" not in found["spec"]["template"]["spec"]["containers"][0]
 
