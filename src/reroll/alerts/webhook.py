@@ -90,9 +90,9 @@ class Webhook:
     ) -> None:
         """Tell that `config` changed at the time `at` (seconds since the epoch), which concerns `workloads`.
 
-        One and the same change has one `id`, however often it is posted and by whom: an answer that is lost leaves open
-        whether the post was taken. `version`: the resourceVersion of the change; 0: not known, and other controllers
-        have other ids for it. Raises DeliveryError when no try was taken.
+        One and the same change has one `id`, however often it is posted: an answer that is lost leaves open whether the
+        post was taken. `version`: the resourceVersion at which it was first seen, by which other controllers that saw
+        it so have the same id; 0: not known. Raises DeliveryError when no try was taken.
         """
         told = body(config, workloads, at=at, reason=reason, version=version)
         post = Post(self._url, msgspec.json.encode(told), JSON)

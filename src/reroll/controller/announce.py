@@ -2,8 +2,8 @@
 
 A change that arrives while an earlier one of the same object waits to be told is told with it. What can't be told after
 all tries is logged and given up: there is no record on the server by which it could be found again. For the same
-reason a controller that stands by remembers what the one that leads may not have told before it went, and tells it when
-it leads itself: rather twice, under one id, than never.
+reason a controller that stands by remembers what the one that leads may not have told in the last seconds before it
+went, and tells it when it leads itself: rather twice than never.
 """
 
 from __future__ import annotations
