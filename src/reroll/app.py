@@ -175,7 +175,7 @@ class Controller:
                 self.store,
                 frozenset(told),
                 may_act=lambda: self.working and self.leading,
-                others_seen_at=lambda: self.election.others_seen_at if self.election else float("-inf"),
+                others_done_until=lambda: self.election.others_done_until if self.election else float("-inf"),
             )
         self.lease_client = Client(cluster, max_in_flight=4, field_manager=settings.field_manager)
         self.election: LeaderElection | None = None
@@ -185,15 +185,20 @@ class Controller:
                 settings.lease_namespace or cluster.namespace,
                 settings.lease_name,
                 unique_identity(os.environ.get("POD_NAME", "")),
+                behind=lambda: self.announcer.behind() if self.announcer else 0.0,
             )
         self._reloader = ""
         self.working = False
         """The actors run: everything was read once."""
         self._stopping = asyncio.Event()
+        self._stop_by = 0.0
+        """Until when, by time.monotonic, what is in flight may finish; set by `stop`."""
         self._problem = "waiting for the API server"
 
     def stop(self) -> None:
         """Take no new work, finish what is in flight, and return from `run`."""
+        if not self._stopping.is_set():
+            self._stop_by = time.monotonic() + STOP_WITHIN
         self._stopping.set()
 
     async def run(self, ready: Callable[[str], None] = lambda address: None) -> None:
@@ -208,6 +213,8 @@ class Controller:
                     start(self._at_work(self.client), "once at work")
                 ready(f"{address[0]}:{address[1]}" if address else "")
                 await self._act_while_leading()
+            if self.announcer is not None:
+                await self._tell_the_rest(self.announcer)  # of one that lost the lead before it was stopped
             if self.alerts is not None:
                 await self.alerts.flush(5.0)
             await self.events.flush(5.0)
@@ -339,14 +346,14 @@ class Controller:
 
     async def _announce_until_stopped(self, announcer: Announcer) -> None:
         announcer.lead()
-        try:
-            await self._stopping.wait()
-        except asyncio.CancelledError:
-            announcer.stand_by()
-            raise
+        await self._stopping.wait()
         log.info("stopping: the webhook is told of what it was not told yet")
+        await self._tell_the_rest(announcer)
+
+    async def _tell_the_rest(self, announcer: Announcer) -> None:
+        """Wait until the webhook was told of everything, or until it is too late after `stop`."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(announcer.idle.wait(), STOP_WITHIN)
+            await asyncio.wait_for(announcer.idle.wait(), max(0.0, self._stop_by - time.monotonic()))
 
     async def _check_key(self) -> bool:
         """Is another digest key in force than ours? Then Secrets are read again with it."""

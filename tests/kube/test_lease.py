@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from reroll.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, NotFound, Unreachable
-from reroll.kube.lease import LEASES, LeaderElection, Leadership, running_time, unique_identity
+from reroll.kube.lease import BEHIND, LEASES, LeaderElection, Leadership, running_time, unique_identity
 
 pytestmark = pytest.mark.looptime
 
@@ -152,10 +152,24 @@ class Play:
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.wind_up = 0.0
 
-    def add(self, who: str, *, clock: Callable[[], float] | None = None, **times: float) -> LeaderElection:
+    def add(
+        self,
+        who: str,
+        *,
+        clock: Callable[[], float] | None = None,
+        behind: Callable[[], float] = lambda: 0.0,
+        **times: float,
+    ) -> LeaderElection:
         link = self.links[who] = Link(self.api, who)
         elector = LeaderElection(
-            link, "reroll", "reroll", who, clock=clock or now, wall=lambda: 1_750_000_000.0 + now(), **times
+            link,
+            "reroll",
+            "reroll",
+            who,
+            clock=clock or now,
+            wall=lambda: 1_750_000_000.0 + now(),
+            behind=behind,
+            **times,
         )
         self.electors[who] = elector
         self.start(who)
@@ -261,6 +275,72 @@ async def test_of_many_who_begin_at_once_one_leads(play: Play) -> None:
     await asyncio.sleep(30.0)
     assert len(play.leaders()) == 1
     assert len(play.acts) == 1
+
+
+# --- what the next one knows of the work of the last --------------------------------------------------
+
+
+def noted(play: Play) -> dict[str, str]:
+    assert play.api.lease is not None
+    found: dict[str, str] = play.api.lease["metadata"].get("annotations") or {}
+    return found
+
+
+async def test_the_lease_tells_how_far_behind_the_leader_is(play: Play) -> None:
+    behind = 0.0
+    play.add("a", behind=lambda: behind)
+    await asyncio.sleep(0.5)
+    second = play.add("b")
+    await asyncio.sleep(4.0)
+    assert noted(play) == {}
+    assert second.others_done_until == pytest.approx(4.02, abs=0.1)
+    behind = 2.4
+    await asyncio.sleep(2.0)
+    assert noted(play) == {BEHIND: "3"}
+    assert second.others_done_until == pytest.approx(6.03 - 3.0, abs=0.1)
+    behind = 0.0
+    await asyncio.sleep(2.0)
+    assert noted(play) == {}
+    assert second.others_done_until == pytest.approx(8.04, abs=0.1)
+
+
+async def test_also_who_gives_it_back_tells_what_is_left(play: Play) -> None:
+    first = play.add("a", behind=lambda: 60.0)
+    await asyncio.sleep(0.5)
+    second = play.add("b")
+    await asyncio.sleep(100.0)
+    first.stop()
+    await play.tasks["a"]
+    await asyncio.sleep(0.2)
+    assert second.is_leader
+    assert second.others_done_until == pytest.approx(100.5 - 60.0, abs=0.1)
+    assert noted(play) == {}
+
+
+async def test_what_cannot_be_read_is_believed_to_be_everything(play: Play) -> None:
+    play.add("a")
+    await asyncio.sleep(0.5)
+    second = play.add("b")
+    await asyncio.sleep(4.0)
+    play.kill("a")
+    assert play.api.lease is not None
+    play.api.lease["metadata"]["annotations"] = {BEHIND: "long", "team": "x"}
+    play.api.edit(renewTime="2026-01-01T00:00:00.000000Z")
+    await asyncio.sleep(1.0)
+    assert second.others_done_until == float("-inf")
+    await asyncio.sleep(15.0)
+    assert second.is_leader
+    assert noted(play) == {"team": "x"}
+
+
+@pytest.mark.parametrize("holder", ["z", ""])
+async def test_the_lease_as_it_is_found_is_no_sign_of_life(play: Play, holder: str) -> None:
+    """A controller that is the only one, and starts again: nobody did its work meanwhile."""
+    play.api.store({"metadata": {"name": "reroll"}, "spec": {"holderIdentity": holder}})
+    elector = play.add("a")
+    await asyncio.sleep(20.0)
+    assert elector.is_leader
+    assert elector.others_done_until == float("-inf")
 
 
 # --- takeover ----------------------------------------------------------------------------------------

@@ -110,6 +110,10 @@ class Webhook:
         self._sent += 1
         self._problem = ""
 
+    def give_up(self, changes: int) -> None:
+        """Count so many changes as failed that were not sent, or of which it is not known whether they were taken."""
+        self._failed += changes
+
     def _again(self, error: DeliveryError) -> None:
         self._retried += 1
         self._problem = str(error)

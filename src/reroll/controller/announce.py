@@ -2,8 +2,8 @@
 
 A change that arrives while an earlier one of the same object waits to be told is told with it. What can't be told after
 all tries is logged and given up: there is no record on the server by which it could be found again. For the same
-reason a controller that stands by remembers what the one that leads may not have told in the last seconds before it
-went, and tells it when it leads itself: rather twice than never.
+reason a controller that stands by remembers what the one that leads may not have told, and tells it when it leads
+itself; and who loses the lead goes on with what it was to tell. Rather twice than never.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from itertools import islice
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -23,8 +24,12 @@ from reroll.kube.lease import running_time
 
 log = structlog.get_logger("reroll.controller")
 
-_BEFORE = 5.0
-"""Seconds before its last sign of life for which a leader that went may have left something untold."""
+_SLACK: Final = 5.0
+"""Seconds by which two controllers may see one and the same change apart from each other."""
+_AT_ONCE: Final = 8
+"""Posts that are under way at the same time: one that hangs must not hold up all others."""
+_NAMED: Final = 10
+"""How many of the objects whose changes are left untold are named in the log."""
 
 
 class _Change(NamedTuple):
@@ -33,6 +38,8 @@ class _Change(NamedTuple):
     version: int
     at: float
     """When the first of them arrived, in seconds since the epoch."""
+    first: float
+    """The same by `clock`."""
     last: float
     """When the last of them arrived, by `clock`."""
 
@@ -41,7 +48,8 @@ class Announcer:
     """Collects changes (`arrived`) and posts them (`run`).
 
     `events`: which of add, update and delete are told. `may_act`: whether this controller is the one that acts.
-    `others_seen_at`: when another one that acts was last seen alive, by `clock`; -inf: never.
+    `others_done_until`: up to which time, by `clock`, another one had told everything when it was last seen; -inf: none
+    was seen.
     """
 
     def __init__(
@@ -51,14 +59,16 @@ class Announcer:
         events: frozenset[str],
         *,
         may_act: Callable[[], bool],
-        others_seen_at: Callable[[], float] = lambda: float("-inf"),
+        others_done_until: Callable[[], float] = lambda: float("-inf"),
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = running_time,
     ) -> None:
         self._webhook, self._store, self._events = webhook, store, events
-        self._may_act, self._others_seen_at = may_act, others_seen_at
+        self._may_act, self._others_done_until = may_act, others_done_until
         self._now, self._clock = now, clock
         self._waiting: dict[ConfigId, _Change] = {}
+        self._telling: dict[ConfigId, _Change] = {}
+        """Those that are being posted, one of each object at a time."""
         self._left_to_others: dict[ConfigId, _Change] = {}
         self._more = asyncio.Event()
         self.idle = asyncio.Event()
@@ -72,9 +82,10 @@ class Announcer:
         self._trust_others()
         mine = self._may_act()
         of = self._waiting if mine else self._left_to_others
+        now = self._clock()
         earlier = of.pop(config, None)
-        at = earlier.at if earlier is not None else self._now()
-        of[config] = _Change(event, version, at, self._clock())
+        at, first = (self._now(), now) if earlier is None else (earlier.at, earlier.first)
+        of[config] = _Change(event, version, at, first, now)
         if mine:
             self._wake()
 
@@ -87,29 +98,37 @@ class Announcer:
         if self._waiting:
             self._wake()
 
-    def stand_by(self) -> None:
-        """From now on another one acts: what was not told is left to it."""
-        self._left_to_others = {**self._waiting, **self._left_to_others}
-        self._waiting.clear()
+    def behind(self) -> float:
+        """For how many seconds the oldest change of those that are not told yet has waited; 0: all are told."""
+        changes = [*self._waiting.values(), *self._telling.values()]
+        return max((self._clock() - change.first for change in changes), default=0.0)
 
     async def run(self) -> None:
-        """Post what arrives, until cancelled."""
+        """Post what arrives, until cancelled. Says what is left then."""
         async with self._webhook:
-            while True:
-                await self._more.wait()
-                self._more.clear()
-                while self._waiting:
-                    config = next(iter(self._waiting))
-                    await self._tell(config, self._waiting.pop(config))
-                self.idle.set()
+            try:
+                async with asyncio.TaskGroup() as posts:
+                    while True:
+                        await self._more.wait()
+                        self._more.clear()
+                        for config in self._next():
+                            change = self._telling[config] = self._waiting.pop(config)
+                            posts.create_task(self._tell(config, change))
+            finally:
+                self._give_up()
+
+    def _next(self) -> list[ConfigId]:
+        """Those to be told now, in the order of their arrival."""
+        free = _AT_ONCE - len(self._telling)
+        return list(islice((config for config in self._waiting if config not in self._telling), free))
 
     def _wake(self) -> None:
         self.idle.clear()
         self._more.set()
 
     def _trust_others(self) -> None:
-        """Forget what arrived long enough before another one was last seen alive: it told that."""
-        until = self._others_seen_at() - _BEFORE
+        """Forget what arrived before another one had told everything."""
+        until = self._others_done_until() - _SLACK
         for config, change in list(self._left_to_others.items()):
             if change.last >= until:
                 break  # they stand in the order of their arrival
@@ -124,3 +143,19 @@ class Announcer:
             log.warning("the webhook was not told of a change", config=str(config), problem=str(error))
         else:
             log.info("the webhook was told of a change", config=str(config), consumers=len(workloads))
+        del self._telling[config]
+        if self._waiting:
+            self._more.set()
+        elif not self._telling:
+            self.idle.set()
+
+    def _give_up(self) -> None:
+        left = sorted(str(config) for config in {**self._waiting, **self._telling})
+        if not left:
+            return
+        self._webhook.give_up(len(left))
+        log.warning(
+            "the webhook was not told of all changes: this controller ends. Whoever takes over the lead tells them",
+            changes=len(left),
+            configs=left[:_NAMED],
+        )

@@ -42,6 +42,9 @@ log = structlog.get_logger("reroll.kube.lease")
 
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
+BEHIND: Final = "reroll.dev/behind-seconds"
+"""Annotation of the Lease: by how many seconds its holder was behind with its work at its last renewal, if it was."""
+
 _WATCH_SECONDS = 600
 _RELEASE_SECONDS = 3.0
 _MICROSECOND = 1e-6
@@ -121,7 +124,8 @@ class LeaderElection:
     `namespace` and `name` are the Lease's; `identity` has to be unlike that of any other living process (see
     `unique_identity`). `duration`, `renew_deadline` and `retry` are seconds, and all who take part should
     have the same. `clock` measures how long ago something was; `wall` is what is written into the Lease for
-    people.
+    people. `behind`: by how many seconds the work of this one is behind, while it leads; the others read it
+    (`others_done_until`), so that whoever comes next knows where to go on.
 
     Needs get, create and update of the Lease, and makes use of watch. Raises ValueError for times that don't
     keep two from leading at once.
@@ -139,6 +143,7 @@ class LeaderElection:
         retry: float = 2.0,
         clock: Callable[[], float] = running_time,
         wall: Callable[[], float] = time.time,
+        behind: Callable[[], float] = lambda: 0.0,
     ) -> None:
         if not duration > renew_deadline > retry > 0:
             raise ValueError(
@@ -152,12 +157,12 @@ class LeaderElection:
         self.namespace, self.name = namespace, name
         self.duration, self.renew_deadline, self.retry = duration, renew_deadline, retry
         self._client = client
-        self._clock, self._wall = clock, wall
+        self._clock, self._wall, self._behind = clock, wall, behind
         self._request_timeout = renew_deadline / 2  # so that one hanging request leaves time for another
         self._lease: dict[str, Any] | None = None  # as last read or written
         self._seen = LeaseSpec()
         self._seen_at = -math.inf
-        self._others_seen_at = -math.inf
+        self._others_done_until = -math.inf
         self._leading = False
         self._valid_until = -math.inf
         self._renewed_at = -math.inf
@@ -175,9 +180,10 @@ class LeaderElection:
         return self._leading and self._clock() < self._valid_until
 
     @property
-    def others_seen_at(self) -> float:
-        """When this one last saw a sign of life of another leader, or that it went, by `clock`; -inf: never."""
-        return self._others_seen_at
+    def others_done_until(self) -> float:
+        """Up to which time, by `clock`, the work of another leader was done when it last gave a sign of life, or went;
+        -inf: no such sign was seen. The Lease as it stands at the first look is none: its holder may be long dead."""
+        return self._others_done_until
 
     def status(self) -> Leadership:
         """How things stand, for readiness, metrics and logs."""
@@ -394,16 +400,20 @@ class LeaderElection:
 
     async def _send(self, spec: LeaseSpec) -> dict[str, Any]:
         written = msgspec.to_builtins(spec)
+        behind = math.ceil(self._behind())
+        told = {BEHIND: str(behind)} if behind > 0 else {}
         if self._lease is None:
             lease = {
                 "apiVersion": LEASES.api_version,
                 "kind": LEASES.kind,
-                "metadata": {"name": self.name, "namespace": self.namespace},
+                "metadata": {"name": self.name, "namespace": self.namespace, "annotations": told},
                 "spec": written,
             }
             path = LEASES.path(self.namespace)
             return _decode(await self._client.create(path, msgspec.json.encode(lease), attempts=1))
         metadata = {k: v for k, v in self._lease["metadata"].items() if k != "managedFields"}
+        others = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != BEHIND}
+        metadata["annotations"] = others | told
         lease = self._lease | {"metadata": metadata, "spec": (self._lease.get("spec") or {}) | written}
         path = LEASES.path(self.namespace, self.name)
         return _decode(await self._client.replace(path, msgspec.json.encode(lease), attempts=1))
@@ -446,9 +456,10 @@ class LeaderElection:
         holder = spec.holder_identity or ""
         if holder not in ("", self.identity, self._seen.holder_identity):
             log.info("standing by", lease=f"{self.namespace}/{self.name}", leader=holder)
+        first = self._seen_at == -math.inf
         self._seen, self._seen_at = spec, self._clock()
-        if holder != self.identity:
-            self._others_seen_at = self._seen_at
+        if holder != self.identity and not first:
+            self._others_done_until = self._seen_at - _behind(lease)
 
     def _left_to_another(self) -> float:
         """Seconds for which somebody else may still act, as far as is known."""
@@ -484,6 +495,12 @@ def _decode(body: bytes) -> dict[str, Any]:
     if not isinstance(lease.get("metadata"), dict):
         raise msgspec.ValidationError("it has no metadata")
     return lease
+
+
+def _behind(lease: dict[str, Any]) -> float:
+    """What the annotation says; infinitely much where it can't be read."""
+    written = (lease["metadata"].get("annotations") or {}).get(BEHIND, "0")
+    return float(written) if str(written).isdecimal() else math.inf
 
 
 async def _as_coroutine(work: Callable[[], Awaitable[None]]) -> None:
