@@ -231,6 +231,23 @@ class TestCreationOfWhatAPatternMatches:
             assert self.known(adopted).unsaved
             assert self.known(adopted).applied == Applied("t", "", {"configmap/app": None})
 
+    @pytest.mark.parametrize("list_first", [True, False])
+    def test_what_the_first_list_names_may_be_older_than_the_workload(self, list_first: bool) -> None:
+        """Which of the first lists comes first is chance, and must not decide whether a start rolls."""
+        follower = Follower(on_create=True)
+        if list_first:
+            follower.listed(5)
+            self.put(follower, 1)
+        else:
+            self.put(follower, 1)
+            follower.listed(5)
+        synced(follower)
+        assert not self.known(follower).unsaved
+        assert self.known(follower).applied == Applied("t", "", {})
+        assert set(follower.wanted) == {APP}
+        follower.listed(6, name="apple")
+        assert self.known(follower).applied == Applied("t", "", {"configmap/apple": None})
+
     def test_two_of_them(self, adopted: Follower) -> None:
         adopted.listed(6, name="apple")
         self.put(adopted, 2)

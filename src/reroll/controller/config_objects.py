@@ -44,10 +44,11 @@ class ConfigObjects:
     (`insight.simulation`) have another. `selected` tells by their labels which may be followed.
 
     It asks `followed` whether anybody follows an object, and calls `want` for each whose content is to be read,
-    `changed` for each whose state is another now (True: that was not there before), and before that `replaced` where
-    one that is followed has other content. `arrived` is called with add, update or delete for each that came, changed
-    or went since it was held, whether a watch or a new list tells so, and with the resourceVersion of that content (0:
-    not known); `read_all`: so that it is known of all, all are read.
+    `changed` for each whose state is another now (with whether it is there now and was not held before, and whether it
+    was known to be missing until then), and before that `replaced` where one that is followed has other content.
+    `arrived` is called with add, update or delete for each that came, changed or went since it was held, whether a
+    watch or a new list tells so, and with the resourceVersion of that content (0: not known); `read_all`: so that it is
+    known of all, all are read.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class ConfigObjects:
         flags: Flags,
         *,
         followed: Callable[[ConfigId], bool],
-        changed: Callable[[ConfigId, bool], None],
+        changed: Callable[[ConfigId, bool, bool], None],
         replaced: Callable[[ConfigId, ConfigRecord], None] = lambda config, record: None,
         want: Callable[[ConfigId], None] = lambda config: None,
         arrived: Callable[[str, ConfigId, int], None] = lambda event, config, version: None,
@@ -94,10 +95,19 @@ class ConfigObjects:
             return DOUBTFUL if config in self._doubtful else record
         if config.kind == "secretproviderclass":
             return NOT_MOUNTED
+        problem = self._problem(config)
+        return Unknown(problem) if problem else self._gone.get(config, MISSING)
+
+    def _missing(self, config: ConfigId) -> bool:
+        """It is known not to be there; while the first list is on its way nothing is known of what it did not name."""
+        return isinstance(self.state(config), Missing)
+
+    def _problem(self, config: ConfigId) -> str:
+        """Why not all of the collection is known that it belongs to; "": all is."""
         problem = self._collections.get((config.kind, ""))
         if problem is None:
             problem = self._collections.get((config.kind, config.namespace), "its namespace is not watched")
-        return Unknown(problem) if problem else self._gone.get(config, MISSING)
+        return problem
 
     def state_at(self, config: ConfigId, version: int) -> ConfigState:
         """What was known of one at that version of the server."""
@@ -174,8 +184,9 @@ class ConfigObjects:
         )
         if record is previous:
             return
-        names[meta.name] = record
         config = ConfigId(kind, meta.namespace, meta.name)
+        created = self._missing(config)
+        names[meta.name] = record
         if (previous is None or previous.version != record.version) and self._followed(config):
             self._past.add(config, (held or MISSING) if live else UNREAD, record.version)
             self._replaced(config, record)
@@ -185,7 +196,7 @@ class ConfigObjects:
         elif (live and held is not UNREAD) or config in self._appeared:
             self._appeared.discard(config)
             self._arrived("add", config, record.version)
-        self._tell(config, appeared=held is None)
+        self._tell(config, appeared=held is None, created=created)
 
     def put_record(self, config: ConfigId, make: Callable[[ConfigRecord | None], ConfigRecord]) -> None:
         """Take in a config object that is put together from others: `make` is given its former record."""
@@ -196,7 +207,7 @@ class ConfigObjects:
         if record == previous:
             return
         names[config.name] = record
-        if previous is not None and previous.version != record.version and record.change.live:
+        if previous is not None and previous.version != record.version and not self._problem(config):
             self._arrived("update", config, record.version)
         self._tell(config, appeared=previous is None)
 
@@ -206,10 +217,11 @@ class ConfigObjects:
         names = self._held[kind].setdefault(config.namespace, {})
         held = names.get(name)
         if held is None:
-            if self._read_all and isinstance(self.state(config), Missing):
+            created = self._missing(config)
+            if self._read_all and created:
                 self._appeared.add(config)
             names[name] = UNREAD
-            self._tell(config, appeared=True)
+            self._tell(config, appeared=True, created=created)
         elif isinstance(held, ConfigRecord):
             version = version_number(resource_version)
             if version and version == held.version:
@@ -236,10 +248,10 @@ class ConfigObjects:
             self._gone[config] = Missing(arrived=self.now())
         self._tell(config)
 
-    def _tell(self, config: ConfigId, *, appeared: bool = False) -> None:
+    def _tell(self, config: ConfigId, *, appeared: bool = False, created: bool = False) -> None:
         if appeared:
             self._gone.pop(config, None)
-        self._changed(config, appeared)
+        self._changed(config, appeared, created)
 
     def rekey(self, key: DigestKey) -> None:
         """Another digest key is in force: what is held of Secrets can't be compared and is dropped.
@@ -251,7 +263,7 @@ class ConfigObjects:
         self._held["secretproviderclass"].clear()
         self._doubtful = {config for config in self._doubtful if config.kind != "secret"}
         for kind, namespace in list(self._collections):
-            if kind == "secret":
+            if kind in ("secret", "secretproviderclass"):
                 self._collections[kind, namespace] = "it is being read again"
 
     # --- what those who follow it tell -------------------------------------------------------------

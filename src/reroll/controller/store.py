@@ -183,13 +183,14 @@ class Store:
                     for workload in consumers:
                         self.ask(workload, config)
 
-    def _changed(self, config: ConfigId, appeared: bool) -> None:
-        """The state of a config object is another now; `appeared`: it was not there before."""
+    def _changed(self, config: ConfigId, appeared: bool, created: bool) -> None:
+        """The state of a config object is another now; `appeared`: it is held and was not before; `created`: it was
+        known to be missing."""
         if appeared:
             for workload in list(self._followers.get((config.kind, config.namespace), ())):
                 entry = self._workloads[workload]
                 if any(pattern.matches(config, workload.namespace) for pattern in entry.patterns):
-                    self._derive(self._without_before(entry, config))
+                    self._derive(self._without_before(entry, config) if created else entry.record)
         for workload in self._consumers.get(config, ()):
             self.ask(workload, config)
 
