@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -94,6 +97,36 @@ def test_output_that_finds_no_room_is_said_in_a_line(arguments: tuple[str, ...])
         )
     assert done.returncode == 1
     assert done.stderr.strip() == "reroll: standard output: No space left on device"
+
+
+def test_a_temporary_file_that_finds_no_room_is_not_the_output() -> None:
+    """A stream that is too large for the memory waits on disk."""
+    stream = "---\n".join([CONFIG_MAP, f"# {'x' * (17 << 20)}\n", CONFIG_MAP])
+    done = subprocess.run(
+        [sys.executable, "-m", "reroll", "lint", "-"],
+        input=stream,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16)),
+    )
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"reroll: {tempfile.gettempdir()}: File too large"
+
+
+def test_a_standard_output_that_is_not_for_writing_is_said() -> None:
+    with open(os.devnull) as nothing:
+        done = subprocess.run(
+            [sys.executable, "-m", "reroll", "lint", "--rules"],
+            stdout=nothing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "reroll: standard output: Bad file descriptor"
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

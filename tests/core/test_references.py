@@ -201,6 +201,7 @@ def test_mounted_files_are_seen_to_change_later(volume: Json, expected: Referenc
         {"projected": {"sources": [{"configMap": {"name": "kube-root-ca.crt"}}]}},
         {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}, {"downwardAPI": {}}]}},
         {"projected": {"sources": None}},
+        {"projected": {"sources": [None]}},
         {"persistentVolumeClaim": {"claimName": "data"}},
     ],
 )
@@ -389,7 +390,7 @@ def test_two_volumes_of_one_object_are_two_references() -> None:
 
 
 def test_pull_secrets_never_roll() -> None:
-    pulls = [{"name": "registry"}, {"name": ""}, {}, {"name": "registry"}]
+    pulls = [{"name": "registry"}, {"name": ""}, {}, None, {"name": "registry"}]
     assert refs(containers=web(), imagePullSecrets=pulls) == [
         Reference("secret", "registry", "imagePullSecret", "imagePullSecrets", sees="never", rolls=False)
     ]

@@ -24,7 +24,7 @@ from reroll.cli.snapshot import snapshot
 from reroll.cli.stale import stale
 from reroll.cli.stamp import stamp
 
-_CANT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_CANT_WRITE = (errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 HELP = """Makes Kubernetes workloads follow their ConfigMaps and Secrets: automatically, exactly once, safely,
 explainably.

@@ -118,7 +118,7 @@ def references(template: PodTemplate) -> tuple[Reference, ...]:
         if volume.csi is not None or not sources:
             idle += _credentials(volume)
     for pull in spec.image_pull_secrets or ():
-        if _usable(pull.name, "secret"):
+        if pull is not None and _usable(pull.name, "secret"):
             idle.append(_idle(pull.name, "imagePullSecret", "imagePullSecrets", "never"))
     return tuple(dict.fromkeys(found + idle))
 
@@ -188,7 +188,7 @@ def _sources(volume: Volume) -> list[_Source]:
         if provider is not None and _usable(provider, "secretproviderclass"):
             found.append(_Source("secretproviderclass", "csi", provider, None, False))
     if volume.projected is not None:
-        for projection in volume.projected.sources or ():
+        for projection in filter(None, volume.projected.sources or ()):
             for kind, one in (_CONFIGMAP, projection.config_map), (_SECRET, projection.secret):
                 if one is not None and _usable(one.name, kind):
                     found.append(_Source(kind, "projected", one.name, one.items, one.optional is True))

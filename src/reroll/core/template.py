@@ -108,7 +108,8 @@ class Projection(Struct, gc=False, rename="camel"):
 
 
 class ProjectedSource(Struct, gc=False):
-    sources: list[Projection] | None = None
+    sources: list[Projection | None] | None = None
+    """Here and in `image_pull_secrets` the API server takes a null, as an entry without anything in it."""
 
 
 class CsiSource(Struct, gc=False, rename="camel"):
@@ -155,7 +156,7 @@ class PodSpec(Struct, gc=False, rename="camel"):
     init_containers: list[Container] | None = None
     ephemeral_containers: list[Container] | None = None
     volumes: list[Volume] | None = None
-    image_pull_secrets: list[ObjectRef] | None = None
+    image_pull_secrets: list[ObjectRef | None] | None = None
 
 
 class PodMeta(Struct, gc=False):

@@ -47,6 +47,18 @@ def test_the_others_are_checked_all_the_same() -> None:
 
 
 @pytest.mark.parametrize(
+    "spec",
+    [
+        {"imagePullSecrets": [None, {"name": "registry"}]},
+        {"volumes": [{"name": "v", "projected": {"sources": [None, {"configMap": {"name": "app"}}]}}]},
+    ],
+)
+def test_what_the_server_takes_for_an_empty_entry_is_no_mistake(spec: dict[str, Any]) -> None:
+    """Seen on a server of 1.34: these two lists alone may hold a null."""
+    assert "R003" not in rules(deployment(spec=spec))
+
+
+@pytest.mark.parametrize(
     "patch",
     [
         {"replicas": 3},

@@ -38,15 +38,22 @@ class Shelf:
             meaning = pickle.dumps(document.data, pickle.HIGHEST_PROTOCOL)
         except RecursionError:
             return document  # too deep for the file, so it stays
+        text = document.text.encode()
+        try:
+            start = self._append(text, meaning)
+        except OSError as error:
+            error.filename = tempfile.gettempdir()  # it names no file, for this one has no name
+            raise
+        return _Shelved(self, document.origin, document.line, (start, len(text), len(meaning)))
+
+    def _append(self, *parts: bytes) -> int:
+        """Write to the end of the file, and return where that was."""
         if self._file is None:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it stays as long as the shelf
             weakref.finalize(self, self._file.close)
-        text = document.text.encode()
-        self._file.seek(0, 2)
-        start = self._file.tell()
-        self._file.write(text)
-        self._file.write(meaning)
-        return _Shelved(self, document.origin, document.line, (start, len(text), len(meaning)))
+        start = self._file.seek(0, 2)
+        self._file.writelines(parts)
+        return start
 
     def take(self, document: _Shelved) -> Document:
         """It, whole. Raises OSError."""

@@ -144,7 +144,11 @@ async def _collection(
 
             def take(raw: msgspec.Raw, lines: tempfile.SpooledTemporaryFile[bytes] = lines) -> None:
                 nonlocal count
-                lines.write(reduce(raw))
+                try:
+                    lines.write(reduce(raw))
+                except OSError as error:
+                    error.filename = tempfile.gettempdir()  # it names no file, for this one has no name
+                    raise
                 count += 1
 
             try:

@@ -47,6 +47,7 @@ _KINDS = {
     "str": "a text",
     "bool": "true or false",
     "int": "a number",
+    "float": "a number",
 }
 _WRONG = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$(.*)`)?")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
