@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -79,6 +80,19 @@ def test_an_unreachable_server_is_said_and_exits_with_1(tmp_path: Path) -> None:
 CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {a: b}\n"
 
 
+def writing_to(output: TextIO, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`reroll ARGUMENTS` with this as its standard output, and a ConfigMap to read."""
+    return subprocess.run(
+        [sys.executable, "-m", "reroll", *arguments],
+        input=CONFIG_MAP,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize(
     "arguments",
@@ -86,15 +100,7 @@ CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {a: 
 )
 def test_output_that_finds_no_room_is_said_in_a_line(arguments: tuple[str, ...]) -> None:
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "reroll", *arguments],
-            input=CONFIG_MAP,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = writing_to(full, *arguments)
     assert done.returncode == 1
     assert done.stderr.strip() == "reroll: standard output: No space left on device"
 
@@ -117,14 +123,7 @@ def test_a_temporary_file_that_finds_no_room_is_not_the_output() -> None:
 
 def test_a_standard_output_that_is_not_for_writing_is_said() -> None:
     with open(os.devnull) as nothing:
-        done = subprocess.run(
-            [sys.executable, "-m", "reroll", "lint", "--rules"],
-            stdout=nothing,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = writing_to(nothing, "lint", "--rules")
     assert done.returncode == 1
     assert done.stderr.strip() == "reroll: standard output: Bad file descriptor"
 

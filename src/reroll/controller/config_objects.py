@@ -185,7 +185,7 @@ class ConfigObjects:
         if record is previous:
             return
         config = ConfigId(kind, meta.namespace, meta.name)
-        created = self._missing(config)
+        created = held is None and self._missing(config)
         names[meta.name] = record
         if (previous is None or previous.version != record.version) and self._followed(config):
             self._past.add(config, (held or MISSING) if live else UNREAD, record.version)

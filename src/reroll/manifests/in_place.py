@@ -7,6 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from reroll.manifests.os_error import naming
+
 
 def write_in_place(path: Path, text: str | bytes) -> None:
     """Make `text` the content of a file that is there: whole, or, whatever happens, what it was.
@@ -19,7 +21,7 @@ def write_in_place(path: Path, text: str | bytes) -> None:
     known = target.stat()
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
-        with open(handle, "wb") as file:
+        with naming(path), open(handle, "wb") as file:
             file.write(text.encode() if isinstance(text, str) else text)
             file.flush()
             with contextlib.suppress(PermissionError):
@@ -27,11 +29,9 @@ def write_in_place(path: Path, text: str | bytes) -> None:
             os.fchmod(file.fileno(), known.st_mode & 0o7777)
             os.fsync(file.fileno())
         os.replace(name, target)
-    except BaseException as error:
+    except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # what a write or a sync fails with names no file
         raise
     folder = os.open(target.parent, os.O_RDONLY)
     try:

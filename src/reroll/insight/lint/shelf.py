@@ -13,6 +13,7 @@ import weakref
 from collections import OrderedDict
 from typing import IO, Final
 
+from reroll.manifests.os_error import naming
 from reroll.manifests.stream import Document
 
 ROOM: Final = 16 << 20
@@ -39,11 +40,8 @@ class Shelf:
         except RecursionError:
             return document  # too deep for the file, so it stays
         text = document.text.encode()
-        try:
+        with naming(tempfile.gettempdir()):
             start = self._append(text, meaning)
-        except OSError as error:
-            error.filename = tempfile.gettempdir()  # it names no file, for this one has no name
-            raise
         return _Shelved(self, document.origin, document.line, (start, len(text), len(meaning)))
 
     def _append(self, *parts: bytes) -> int:

@@ -29,6 +29,7 @@ from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, Forbidden, Gone, NotFound
 from reroll.kube.pages import Pager
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
+from reroll.manifests.os_error import naming
 
 _ATTEMPTS = 3
 _IN_MEMORY = 8_000_000
@@ -144,11 +145,9 @@ async def _collection(
 
             def take(raw: msgspec.Raw, lines: tempfile.SpooledTemporaryFile[bytes] = lines) -> None:
                 nonlocal count
-                try:
-                    lines.write(reduce(raw))
-                except OSError as error:
-                    error.filename = tempfile.gettempdir()  # it names no file, for this one has no name
-                    raise
+                line = reduce(raw)
+                with naming(tempfile.gettempdir()):
+                    lines.write(line)
                 count += 1
 
             try:
