@@ -141,6 +141,20 @@ async def test_who_loses_the_lead_still_tells_what_it_was_to_tell_and_leaves_wha
         assert len(await one.told()) == 2
 
 
+async def test_who_leads_again_tells_the_later_of_two_changes_of_one_object() -> None:
+    async with play(leads=True) as one:
+        one.webhook.open.clear()
+        for version in (5, 6):
+            one.announcer.arrived("update", APP, version)
+            await asyncio.sleep(0.01)
+        one.leads = False
+        one.announcer.arrived("delete", APP, 6)
+        one.leads = True
+        one.announcer.lead()
+        one.webhook.open.set()
+        assert await one.told() == [("app", "", 5), ("app", "delete", 6)]
+
+
 async def test_a_backlog_of_the_last_leader_is_told_by_the_next() -> None:
     """100 changes, of which the leader could tell but a few in all the time until it went."""
     async with play(leads=True) as leader, play(leads=False) as next_one:

@@ -75,13 +75,14 @@ async def test_the_webhook_takes_the_place_of_reloads(stage: Any, reloader: Any,
     await stage.create(deployment("web"))
     async with reloader(stage, f"--webhook-url={service.url}") as control:
         await stage.patch("ConfigMap", "app", {"metadata": {"labels": {"a": "b"}}})
+
+        async def told(posts: int) -> bool:
+            return len(service.bodies) >= posts
+
         await stage.set("ConfigMap", "nobodys", {"key": "2"})
+        await stage.until(lambda: told(1), "the webhook was not told")
         await stage.set("ConfigMap", "app", {"key": "2"})
-
-        async def told() -> bool:
-            return len(service.bodies) >= 2
-
-        await stage.until(told, "the webhook was not told")
+        await stage.until(lambda: told(2), "the webhook was not told")
         await asyncio.sleep(0.3)
         assert delivered(control, "webhook") == {"sent": 2, "retried": 0, "failed": 0}
     assert [(body["webhook"], body["name"]) for body in service.bodies] == [

@@ -81,11 +81,9 @@ class Announcer:
             return
         self._trust_others()
         mine = self._may_act()
-        of = self._waiting if mine else self._left_to_others
         now = self._clock()
-        earlier = of.pop(config, None)
-        at, first = (self._now(), now) if earlier is None else (earlier.at, earlier.first)
-        of[config] = _Change(event, version, at, first, now)
+        change = _Change(event, version, self._now(), now, now)
+        _add(self._waiting if mine else self._left_to_others, config, change)
         if mine:
             self._wake()
 
@@ -93,7 +91,7 @@ class Announcer:
         """From now on this controller acts: what another one may not have told is told."""
         self._trust_others()
         for config, change in self._left_to_others.items():
-            self._waiting.setdefault(config, change)
+            _add(self._waiting, config, change)
         self._left_to_others.clear()
         if self._waiting:
             self._wake()
@@ -155,7 +153,13 @@ class Announcer:
             return
         self._webhook.give_up(len(left))
         log.warning(
-            "the webhook was not told of all changes: this controller ends. Whoever takes over the lead tells them",
+            "the webhook was not told of all changes before the end: only a controller that stood by tells them",
             changes=len(left),
             configs=left[:_NAMED],
         )
+
+
+def _add(changes: dict[ConfigId, _Change], config: ConfigId, change: _Change) -> None:
+    """Put a change behind all others, together with an earlier one of the same object."""
+    earlier = changes.pop(config, None)
+    changes[config] = change if earlier is None else change._replace(at=earlier.at, first=earlier.first)
