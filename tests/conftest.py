@@ -22,11 +22,12 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from tests.alerts.service import Service
+if TYPE_CHECKING:
+    from tests.alerts.service import Service
 
 CLUSTER_PY = Path(__file__).resolve().parent.parent / "devcluster" / "cluster.py"
 # The exit code of cluster.py when there is no Go, or one too old.
@@ -253,5 +254,7 @@ def _environments_cluster(config: pytest.Config, environment: str, directory: Pa
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
     """A web server of somebody else on loopback: a chat, or a webhook."""
+    from tests.alerts.service import Service  # here, for test_devcluster.py runs this file on its own
+
     async with Service() as service:
         yield service
