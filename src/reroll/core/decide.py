@@ -56,6 +56,8 @@ class PodAges(Struct, frozen=True, gc=False):
     count: int
     oldest: float
     """Seconds since the epoch, whole; of the oldest pod that is not being deleted."""
+    created: tuple[float, ...] = ()
+    """The times of all of them in the same unit, the oldest first; of very many only the oldest."""
 
 
 class Situation(Struct, frozen=True):

@@ -216,21 +216,26 @@ async def list_pods(client: Lister, namespace: str, *, selector: str = "", field
     return found
 
 
-async def list_metadata(client: Lister, namespace: str, *, selector: str = "") -> list[Meta]:
-    """The metadata of the pods of a namespace ("": of all) that have not come to their end. `selector` as above.
+async def list_metadata(
+    client: Lister,
+    namespace: str,
+    take: Callable[[Meta], object],
+    *,
+    begin_again: Callable[[], object],
+    selector: str = "",
+) -> None:
+    """Hand over the metadata of the pods of a namespace ("": of all) that have not come to their end.
 
-    Raises ApiError, and msgspec.DecodeError for an answer that is not understood.
+    `begin_again` forgets what was handed over. `selector` and errors as above.
     """
-    found: list[Meta] = []
     await read_list(
         client,
         partial(PODS.path, namespace or None, None, labelSelector=selector or None, fieldSelector=ALIVE),
-        lambda raw: found.append(_decode_named(raw).metadata),
-        begin_again=found.clear,
+        lambda raw: take(_decode_named(raw).metadata),
+        begin_again=begin_again,
         accept=METADATA_ONLY,
         first=_FIRST_PAGE,
     )
-    return found
 
 
 def selector_of(selector: bytes | msgspec.Raw) -> str:
