@@ -39,12 +39,20 @@ class Deleter(Protocol):
     async def delete(self, path: str, body: bytes | None = None, *, attempts: int = 4) -> bytes: ...
 
 
-class Asker(Protocol):
-    """Reads as a person asks: `attempts` says how soon to give up, `accept` in which form the answer comes."""
+class Prober(Protocol):
+    """Reads one object as a person asks: `attempts` says how soon to give up, `accept` in which form it comes."""
 
     async def get(self, path: str, *, accept: str | None = None, attempts: int = 4) -> bytes: ...
 
+
+class Asker(Prober, Protocol):
+    """The same of lists, too."""
+
     async def list_page(self, path: str, *, accept: str | None = None, attempts: int = 4) -> bytes: ...
+
+
+class Sender(Creator, Patcher, Protocol):
+    """Creates an object, or changes the one that is there."""
 
 
 class Server(Getter, Lister, Patcher, Protocol):
