@@ -21,7 +21,6 @@ from reroll.controller.metrics import Metrics
 from reroll.controller.queue import Queue, QueueClosed
 from reroll.controller.recreate import JOBS, Recreation, Step
 from reroll.controller.report import Reporter
-from reroll.controller.server import Server, Writer
 from reroll.controller.store import Entry, Store
 from reroll.core.decide import Decision, How, Kind, Situation, decide
 from reroll.core.kinds import JOB
@@ -29,6 +28,7 @@ from reroll.core.observe import decode_object
 from reroll.core.records import Applied, WorkloadId
 from reroll.kube.client import MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from reroll.kube.errors import AlreadyExists, ApiError, Conflict, NotFound, TooManyRequests
+from reroll.kube.ports import Server, Writer
 from reroll.modes import jobs, restart, rollout
 
 log = structlog.get_logger("reroll.controller")
