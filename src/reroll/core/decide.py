@@ -20,7 +20,8 @@ from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.order import is_later
 from reroll.core.policy import Policy
 from reroll.core.progress import Progress
-from reroll.core.proof import New, Old, PodAges, Proof, Rolling, Unasked, is_superseded, mark_id, prove
+from reroll.core.proof import New, Old, Proof, Rolling, Unasked, is_superseded, mark_id, prove
+from reroll.core.proof import PodAges as PodAges
 from reroll.core.records import (
     Applied,
     AppliedKeys,

@@ -393,7 +393,7 @@ def workload_record(
                 willed=who.person,
             )
     started = None
-    if previous is not None and change is previous.template_change and applied == previous.applied:
+    if previous is not None and change == previous.template_change and applied == previous.applied:
         started = previous.started_with
     strategy, ref = obj.spec.update_strategy, obj.spec.workload_ref
     return WorkloadRecord(
@@ -476,7 +476,7 @@ def with_template_of(
         return replace(record, references=(), template_hash="", mark=None, template_change=Change())
     same = (
         previous is not None
-        and previous.template_change is source.template_change
+        and previous.template_change == source.template_change
         and previous.applied == record.applied
     )
     return replace(
