@@ -92,7 +92,7 @@ class Cluster:
             wrote = {"manager": MANAGER, "time": self._timestamp()}
             fields: dict[str, Any] = {"f:spec": {"f:template": {}}}
             meta["managedFields"] = [*(meta.get("managedFields") or []), {**wrote, "fieldsV1": fields}]
-        raw = msgspec.json.encode(value)
+        raw = msgspec.json.encode(_rolled_out(value))
         self.workloads[workload] = Workload(raw, origin.origin)
         return raw
 
@@ -120,7 +120,7 @@ class Cluster:
         merged = merge(value, patch)
         merged["metadata"]["resourceVersion"] = self._next()
         merged["metadata"]["generation"] = value["metadata"]["generation"] + (merged.get("spec") != spec)
-        workload.raw = msgspec.json.encode(merged)
+        workload.raw = msgspec.json.encode(_rolled_out(merged))
         answer = workload.raw
         await self._take(0.5)
         return answer
@@ -169,15 +169,13 @@ class Cluster:
     def _completed(self, raw: bytes) -> bytes:
         """What a server adds to a plain manifest, as far as it counts."""
         meta = _meta(raw)
-        if meta.uid and meta.generation and version_number(meta.resource_version):
-            return raw
         value: dict[str, Any] = msgspec.json.decode(raw)
         found = value["metadata"]
         found["uid"] = meta.uid or self._uid()
         found["generation"] = meta.generation or 1
         if not version_number(meta.resource_version):
             found["resourceVersion"] = self._next()
-        return msgspec.json.encode(value)
+        return msgspec.json.encode(_rolled_out(value))
 
     @staticmethod
     def _metas(world: World) -> Iterator[ObjectMeta]:
@@ -197,6 +195,19 @@ def _in_our_marks(raw: bytes) -> bytes:
     value: dict[str, Any] = msgspec.json.decode(raw)
     style.take(value["spec"]["template"])
     return msgspec.json.encode(value)
+
+
+def _rolled_out(value: dict[str, Any]) -> dict[str, Any]:
+    """A workload as its controller leaves it when its rollout has ended: here every rollout ends at once."""
+    wanted = value["spec"].get("replicas", 1)
+    value["status"] = {
+        "observedGeneration": value["metadata"]["generation"],
+        **dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), wanted),
+        "desiredNumberScheduled": 1,
+        "updatedNumberScheduled": 1,
+        "numberAvailable": 1,
+    }
+    return value
 
 
 class _Object(msgspec.Struct, gc=False):
