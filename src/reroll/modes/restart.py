@@ -22,11 +22,13 @@ from reroll.core.decide import Decision
 from reroll.core.kinds import DEPLOYMENT, DEPLOYMENT_CONFIG, ROLLOUT, WorkloadKind
 from reroll.core.observe import epoch
 from reroll.core.records import WorkloadId, WorkloadRecord
-from reroll.kube.errors import Conflict, Gone, NotFound
+from reroll.kube.errors import Conflict, Gone, NotFound, TooManyRequests
 from reroll.kube.resources import PODS
-from reroll.modes.rollout import on_top, place, timestamp
+from reroll.modes.bodies import on_top, place, timestamp
+from reroll.modes.mode import Mode, Outcome, Patch, Subject, Wait
 
 _UID = 8  # characters of a uid that tell pods of one workload apart; a thousand pods take 9 kB
+_LOOK_AGAIN = 1.0  # seconds after which a restart that has begun is looked after
 _HASH_LABELS = {DEPLOYMENT.id: "pod-template-hash", ROLLOUT.id: "rollouts-pod-template-hash"}
 
 
@@ -83,7 +85,27 @@ class _HasStatus(Struct, gc=False):
     status: _DaemonSetStatus = msgspec.field(default_factory=_DaemonSetStatus)
 
 
+class _Requirement(Struct, gc=False):
+    key: str
+    operator: str
+    values: list[str] | None = None
+
+
+class _Selector(Struct, gc=False, rename="camel"):
+    match_labels: dict[str, str] | None = None
+    match_expressions: list[_Requirement] | None = None
+
+
+class _Selecting(Struct, gc=False):
+    selector: _Selector | None = None
+
+
+class _HasSelector(Struct, gc=False):
+    spec: _Selecting = msgspec.field(default_factory=_Selecting)
+
+
 _decode = msgspec.json.Decoder(_Pods).decode
+_decode_selector = msgspec.json.Decoder(_HasSelector).decode
 _decode_status = msgspec.json.Decoder(_HasStatus).decode
 
 
@@ -114,6 +136,83 @@ class Next(Struct, frozen=True):
     """Pods that are still to go, those that are being deleted among them. 0: the restart is done."""
 
 
+class Evict(Mode):
+    """Has the pods evicted one after another."""
+
+    def __init__(self) -> None:
+        self._restarting: dict[WorkloadId, tuple[str, ...]] = {}
+        self._selectors: dict[WorkloadId, tuple[str, str]] = {}
+        """Workload -> its uid, and the selector of its pods."""
+
+    async def begin(self, subject: Subject, decision: Decision) -> Patch:
+        """See `Mode`."""
+        kind = subject.kind
+        pods, _ = await self._look(subject)
+        if kind.custom and not pods:
+            subject.tell.warn(
+                subject,
+                "NotRolled",
+                "Evict",
+                "none of its pods was found, so none is evicted: the mode restart is for kinds that own their pods "
+                "themselves; use the mode rollout",
+            )
+        return Patch(begin(subject.record, decision, to_go(pods, decision)))
+
+    async def proceed(self, subject: Subject) -> Outcome | None:
+        """Evict the next pod, if it is its turn. Whoever removes annotations that they don't know does not end a
+        restart, so what was written down is remembered."""
+        record, policy = subject.record, subject.policy
+        workload = record.id
+        written = record.restarting or self._restarting.get(workload, ())
+        if not written:
+            return None
+        self._restarting[workload] = written
+        pods, wanted = await self._look(subject)
+        step = next_step(written, pods, wanted)
+        if not step.left or not policy.enabled or policy.mode != "restart":
+            self.forget(workload)
+            left = f"the mode restart was taken away, {step.left} pods stay" if step.left else ""
+            return Patch(end(record), ends=left or "all pods that ran before are gone")
+        for pod in step.evict:
+            try:
+                await evict(subject.api, workload.namespace, pod)
+            except TooManyRequests as error:
+                why = f"pod {pod.name} can't be evicted yet, and is tried again: {error.message}"
+                subject.tell.held(subject, why)
+                return Wait(why, at_least=error.retry_after or 0.0)
+        if step.wait_for:
+            subject.tell.waits(subject, step.wait_for)
+        else:
+            subject.tell.held(subject, "")
+        return Wait(step.wait_for or "its pods are evicted one after another", after=_LOOK_AGAIN)
+
+    async def _look(self, subject: Subject) -> tuple[tuple[Pod, ...], int | None]:
+        """Its pods, and how many it is to have. The workload is read for its selector once, and each time where its
+        status alone tells how many pods it is to have."""
+        record, kind, wanted = subject.record, subject.kind, subject.record.replicas
+        uid, selector = self._selectors.get(record.id, ("", ""))
+        if wanted is None or uid != record.uid:
+            found = await subject.api.get(subject.path)
+            selector = selector_of(kind, found)
+            self._selectors[record.id] = record.uid, selector
+            wanted = desired(found) if wanted is None else wanted
+        return await pods_of(subject.api, record.id, kind, selector), wanted
+
+    def forget(self, workload: WorkloadId) -> None:
+        """See `Mode`."""
+        self._restarting.pop(workload, None)
+        self._selectors.pop(workload, None)
+
+
+class RestartAt(Mode):
+    """Tells a kind's own controller to restart its pods."""
+
+    async def begin(self, subject: Subject, decision: Decision) -> Patch:
+        """See `Mode`."""
+        present = await subject.read()
+        return Patch(tell(subject.record, decision, subject.kind, subject.now, present))
+
+
 class Lister(Protocol):
     """What is asked of the server."""
 
@@ -124,12 +223,15 @@ class Creator(Protocol):
     async def create(self, path: str, body: bytes) -> bytes: ...
 
 
-async def pods_of(client: Lister, workload: WorkloadId, kind: WorkloadKind) -> tuple[Pod, ...]:
-    """The pods that a workload controls, and that have not come to their end. Raises ApiError."""
+async def pods_of(
+    client: Lister, workload: WorkloadId, kind: WorkloadKind, selector: str = ""
+) -> tuple[Pod, ...]:
+    """The pods that a workload controls, and that have not come to their end. `selector`: labels that they all have;
+    "" lists all pods of the namespace. Raises ApiError."""
     found: list[Pod] = []
     token: str | None = None
     while True:
-        path = PODS.path(workload.namespace, limit=500, **{"continue": token})
+        path = PODS.path(workload.namespace, limit=500, labelSelector=selector or None, **{"continue": token})
         try:
             page = _decode(await client.list_page(path))
         except Gone:
@@ -145,6 +247,30 @@ async def pods_of(client: Lister, workload: WorkloadId, kind: WorkloadKind) -> t
         token = page.metadata.continue_
         if not token:
             return tuple(found)
+
+
+def selector_of(kind: WorkloadKind, workload: bytes) -> str:
+    """The label selector of a workload's pods, out of its JSON, as a list request takes it; "" where it has none that
+    is understood. A custom kind may mean something else by that field."""
+    if kind.custom:
+        return ""
+    try:
+        found = _decode_selector(workload).spec.selector or _Selector()
+    except msgspec.DecodeError:
+        return ""
+    terms = [f"{key}={value}" for key, value in sorted((found.match_labels or {}).items())]
+    for term in found.match_expressions or ():
+        values = f"({','.join(term.values or ())})"
+        written = {
+            "In": f"{term.key} in {values}",
+            "NotIn": f"{term.key} notin {values}",
+            "Exists": term.key,
+            "DoesNotExist": f"!{term.key}",
+        }.get(term.operator)
+        if written is None:
+            return ""
+        terms.append(written)
+    return ",".join(terms)
 
 
 def _controls(workload: WorkloadId, kind: WorkloadKind, meta: _Meta) -> bool:
