@@ -35,6 +35,7 @@ REASONS: Final = (
     "not_found",
     "other",
     "server_error",
+    "timeout",
     "too_many_requests",
     "unauthorized",
     "unreachable",

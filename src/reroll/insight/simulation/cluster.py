@@ -125,6 +125,14 @@ class Cluster:
         await self._take(0.5)
         return answer
 
+    async def create(self, path: str, body: bytes) -> bytes:
+        """Jobs and evictions are not played."""
+        raise Forbidden("nothing is created here", status=403)
+
+    async def delete(self, path: str, body: bytes | None = None, *, attempts: int = 4) -> bytes:
+        """Jobs are not played."""
+        raise Forbidden("nothing is deleted here", status=403)
+
     async def list_page(self, path: str, *, accept: str | None = None) -> bytes:
         """The pods of a namespace, as far as their ages are known. Raises Forbidden where they are not."""
         if self._pods is None:

@@ -39,8 +39,19 @@ class Recorder(Reporter):
         self.last.pop(entry.record.id, None)
         self.acts.append(Act(asyncio.get_running_loop().time(), entry.record.id, decision))
 
-    def failed(self, entry: Entry | None, workload: WorkloadId, error: ApiError, delay: float) -> None:
+    def failed(
+        self,
+        entry: Entry | None,
+        workload: WorkloadId,
+        error: ApiError,
+        delay: float,
+        *,
+        refused: bool = False,
+    ) -> None:
         raise RuntimeError(f"the played cluster failed on {workload}: {error}") from error
+
+    def settled(self, workload: WorkloadId) -> None:
+        return
 
     def forget(self, workload: WorkloadId) -> None:
         self.last.pop(workload, None)
