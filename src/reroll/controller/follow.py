@@ -8,8 +8,11 @@ follows from what it is about, so that no end is reported twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Protocol
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, TypeAlias
+
+from msgspec.structs import replace
 
 from reroll.controller.entry import Entry
 from reroll.core.follow import Following, Report, begin, step
@@ -22,21 +25,41 @@ beginning: as long as Events are kept, whose names tell that it was reported alr
 
 
 class Ends(Protocol):
-    """Who is told what becomes of a rollout."""
+    """Who is told what becomes of a rollout; `controller.report.Reporter` is."""
 
-    def rollout(
-        self, entry: Entry | None, workload: WorkloadId, report: Report, about: str, *, late: bool
-    ) -> None:
+    def rollout(self, entry: Entry | None, workload: WorkloadId, report: Report, about: str) -> None:
         """`entry`: None where the workload is gone. `about`: the same for the same news of the same rollout, whoever
-        reports it. `late`: it had ended before this controller looked, and another one may have reported it."""
-        ...
+        reports it."""
+
+
+class Counts(Protocol):
+    """Who counts it; `controller.metrics.Metrics` does."""
+
+    def rollout_ended(self, workload_kind: str, outcome: str, seconds: float | None) -> None: ...
+
+
+Why: TypeAlias = Callable[[Entry], Awaitable[str]]
+"""Asks the cluster why a rollout fails, in words; "" where nothing is found. Raises nothing."""
+
+
+async def _unasked(entry: Entry) -> str:
+    return ""
 
 
 class Follow:
     """The rollouts that are under way. `clock` only goes forward; `now` is the time of day. Both in seconds."""
 
-    def __init__(self, ends: Ends, *, clock: Callable[[], float], now: Callable[[], float]) -> None:
-        self._ends, self._clock, self._now = ends, clock, now
+    def __init__(
+        self,
+        ends: Ends,
+        counts: Counts,
+        *,
+        why: Why = _unasked,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._ends, self._counts, self._why = ends, counts, why
+        self._clock, self._now = clock, now
         self._following: dict[WorkloadId, Following] = {}
         self._ended: dict[WorkloadId, tuple[str, str, str]] = {}
         """Workload -> uid and revision of the rollout whose end was reported last."""
@@ -54,7 +77,7 @@ class Follow:
             self._report(workload, entry, before, step(before, record, entry.progress, self._clock()).report)
         self._following[workload] = begin(record, entry.progress, self._clock())
 
-    def look(self, workload: WorkloadId, entry: Entry | None) -> float | None:
+    async def look(self, workload: WorkloadId, entry: Entry | None) -> float | None:
         """Look at a workload that was asked about, and report what is new. Returns after how many seconds to look
         again although nothing is heard until then; None: that is not needed."""
         following = self._following.get(workload) or self._found(workload, entry)
@@ -68,13 +91,19 @@ class Follow:
             self._following.pop(workload, None)
         else:
             self._following[workload] = found.following
-        self._report(workload, entry, following, found.report, late=late)
+        report = found.report
+        if report is not None and report.outcome == "failed" and entry is not None:
+            why = await self._why(entry)
+            report = replace(report, words=f"{report.words}; {why}" if why else report.words)
+        self._report(workload, entry, following, report, late=late)
         return None if found.look_again is None else max(0.0, found.look_again - now)
 
     def forget(self, workload: WorkloadId) -> None:
         """The workload is gone."""
-        self.look(workload, None)
         self._ended.pop(workload, None)
+        following = self._following.pop(workload, None)
+        if following is not None:
+            self._report(workload, None, following, step(following, None, None, self._clock()).report)
 
     def _found(self, workload: WorkloadId, entry: Entry | None) -> Following | None:
         """A rollout whose beginning this process did not see, if there is one to follow."""
@@ -99,9 +128,12 @@ class Follow:
         *,
         late: bool = False,
     ) -> None:
+        """`late`: it had ended before this controller looked, so that another one may have counted it."""
         if report is None:
             return
         if report.outcome in ("done", "healed"):
             self._ended[workload] = (following.uid, *following.revision)
         about = "\n".join((following.uid, *following.revision, report.outcome))
-        self._ends.rollout(entry, workload, report, about, late=late)
+        self._ends.rollout(entry, workload, report, about)
+        if not late and report.outcome != "blocked":
+            self._counts.rollout_ended(workload.kind, report.outcome, report.seconds)

@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from reroll.controller.follow import Follow
 from reroll.controller.metrics import Metrics
 from reroll.controller.queue import Queue
 from reroll.controller.reconcile import Reconciler
@@ -88,7 +89,8 @@ class Lead:
 
     def __init__(self, acting: Acting, owns: Callable[[WorkloadId], bool]) -> None:
         self._acting, store = acting, acting.store
-        self.term = Term(owns, acting.reporter(), store)
+        reporter = acting.reporter()
+        self.term = Term(owns, reporter, store, Follow(reporter, acting.metrics))
         self.queue: Queue[WorkloadId] = Queue(waited=acting.metrics.waited)
         self.reconciler = Reconciler(
             store,

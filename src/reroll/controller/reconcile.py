@@ -1,4 +1,4 @@
-"""One workload at a time: load, decide, gate, begin, report, proceed. The first step that has a result ends it.
+"""One workload at a time: load, follow, decide, gate, begin, report, proceed. The first step with a result ends it.
 
 The worker says which workload and takes the result to the queue (`controller.worker`); everything else is read from
 the store at that moment. What has to be remembered is the term's (`controller.term`); how a workload is acted on is
@@ -36,12 +36,14 @@ _WRITES: Final = frozenset({Kind.ADOPT, Kind.ROLL, Kind.RECORD, Kind.RESUME})
 class Course:
     """One workload on its way through the steps. `entry` is set by load, `decision` by decide."""
 
-    __slots__ = ("decision", "entry", "workload", "written")
+    __slots__ = ("decision", "entry", "look_again", "workload", "written")
     entry: Entry
     decision: Decision
 
     def __init__(self, workload: WorkloadId) -> None:
         self.workload = workload
+        self.look_again: float | None = None
+        """After how many seconds to look at its rollout although nothing is heard of it."""
         self.written = False
         """The decision was written to the server, and is not told yet."""
 
@@ -108,10 +110,21 @@ class Reconciler:
         return Held("it was changed by others each time it was to be written", at_least=0.0)
 
     async def _run_steps(self, course: Course) -> Result:
-        for step in (self._load, self._decide, self._gate, self._begin, self._report, self._proceed):
+        for step in (
+            self._load,
+            self._follow,
+            self._decide,
+            self._gate,
+            self._begin,
+            self._report,
+            self._follow,
+            self._proceed,
+        ):
             result = await step(course)
             if result is not None:
                 return result
+        if course.look_again is not None:
+            return Again(course.look_again, "its rollout is followed")
         return Done()
 
     # --- the steps -----------------------------------------------------------------------------------
@@ -124,6 +137,11 @@ class Reconciler:
             return Done()
         course.entry = entry
         self._writer.confirm_lost_answer(entry)
+        return None
+
+    async def _follow(self, course: Course) -> Result | None:
+        """Is the rollout that was started, earlier or just now, at its end?"""
+        course.look_again = await self._term.follow.look(course.workload, course.entry)
         return None
 
     async def _decide(self, course: Course) -> Result | None:

@@ -15,6 +15,7 @@ from reroll.alerts.notice import Notice, Outcome
 from reroll.controller.store import Entry
 from reroll.core.compare import ConfigChange
 from reroll.core.decide import Decision, Kind
+from reroll.core.follow import Report
 from reroll.core.kinds import KINDS, WorkloadKind
 from reroll.core.records import WorkloadId, WorkloadRecord
 from reroll.kube.errors import ApiError
@@ -23,6 +24,15 @@ from reroll.kube.events import EventRecorder, ObjectReference
 log = structlog.get_logger("reroll.controller")
 
 _SHOWN = 5  # objects named one by one; an Event's note holds 1 kB
+
+
+_ROLLOUT_REASONS: Mapping[str, str] = {
+    "done": "RolloutComplete",
+    "healed": "RolloutComplete",
+    "failed": "RolloutFailed",
+    "blocked": "RolloutBlocked",
+    "superseded": "RolloutSuperseded",
+}
 
 
 class EventReasons(NamedTuple):
@@ -84,7 +94,8 @@ class Reporter:
         if warning != self._warned.get(workload, ()):
             self._warned[workload] = warning
             if warning:
-                reason = {Kind.REFUSE: "Refused", Kind.WAIT: "NotRolled"}.get(decision.kind, "Recorded")
+                usual = {Kind.REFUSE: "Refused", Kind.WAIT: "NotRolled"}.get(decision.kind, "Recorded")
+                reason = decision.event or usual
                 self.warn(entry, reason, "Decide", "; ".join(warning))
                 if decision.kind is Kind.REFUSE:
                     self._tell(workload, "refused", decision.reason)
@@ -104,7 +115,7 @@ class Reporter:
             )
             return
         home = workload.namespace
-        note = "; ".join([describe(decision.changes, home), *decision.notes])
+        note = "; ".join([describe(decision.changes, home) or decision.reason, *decision.notes])
         log.info("rolled", workload=str(workload), reason=note)
         self._tell(workload, "reloaded", decision.reason, decision.changes)
         self._events.record(
@@ -113,6 +124,32 @@ class Reporter:
             reason=self._reasons.rolled,
             action="Roll",
             note=f"rolled: {note}",
+        )
+
+    def rollout(self, entry: Entry | None, workload: WorkloadId, report: Report, about: str) -> None:
+        """Told what became of a rollout; `about` is the same for the same news, whoever reports it."""
+        seconds = None if report.seconds is None else round(report.seconds, 1)
+        took = "" if seconds is None else f" in {seconds:g} s"
+        words = {
+            "done": f"rollout complete{took}",
+            "healed": f"rollout complete after it had failed{took}",
+            "failed": "rollout failed",
+            "blocked": "rollout is blocked",
+            "superseded": "rollout superseded",
+        }[report.outcome]
+        say = log.warning if report.outcome == "failed" else log.info
+        say(words, workload=str(workload), detail=report.words)
+        if entry is None:
+            return
+        if report.outcome == "failed":
+            self._tell(workload, "failed", f"{words}: {report.words}")
+        self._events.record(
+            reference(entry, self._kinds),
+            type="Warning" if report.outcome == "failed" else "Normal",
+            reason=_ROLLOUT_REASONS[report.outcome],
+            action="Follow",
+            note=f"{words}: {report.words}",
+            once=about,
         )
 
     def mark_dropped(self, entry: Entry) -> None:
@@ -152,6 +189,13 @@ class Reporter:
         self._held.pop(subject.record.id, None)
         self._waits.pop(subject.record.id, None)
         log.info("restarted", workload=str(subject.record.id), reason=reason)
+        self._events.record(
+            reference(subject, self._kinds),
+            type="Normal",
+            reason="RolloutComplete",
+            action="Follow",
+            note=f"restart complete: {reason}",
+        )
 
     def failed(
         self,

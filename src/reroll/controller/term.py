@@ -7,35 +7,14 @@ acted on after it came back. What outlives a term is on the server: records, mar
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
+from reroll.controller.follow import Follow
 from reroll.controller.ledger import Echoes, Ledger
 from reroll.controller.report import Reporter
-from reroll.controller.store import Entry, Store
-from reroll.core.decide import Decision
+from reroll.controller.store import Store
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import ApiError
 from reroll.modes.table import Modes
-
-
-class Follow(Protocol):
-    """Who follows the rollouts that were started, to their end."""
-
-    def begin(self, entry: Entry, decision: Decision) -> None:
-        """A decision to roll was written; `entry` is the workload as the server answered."""
-
-    def forget(self, workload: WorkloadId) -> None:
-        """The workload is gone."""
-
-
-class NoFollow:
-    """Follows nothing."""
-
-    def begin(self, entry: Entry, decision: Decision) -> None:
-        """See `Follow`."""
-
-    def forget(self, workload: WorkloadId) -> None:
-        """See `Follow`."""
 
 
 class Settling:
@@ -70,7 +49,7 @@ class Term:
     """The memory of one term.
 
     `owns`: is this workload ours to act on, at this very moment? Asked before each write. `reporter`: one of its own,
-    because what was told is remembered there. `echoes`: the store.
+    because what was told is remembered there. `echoes`: the store. `follow`: of this term, too.
     """
 
     def __init__(
@@ -78,8 +57,7 @@ class Term:
         owns: Callable[[WorkloadId], bool],
         reporter: Reporter,
         echoes: Echoes,
-        *,
-        follow: Follow | None = None,
+        follow: Follow,
     ) -> None:
         self._owns = owns
         self._ended = False
@@ -87,7 +65,7 @@ class Term:
         self.ledger = Ledger(echoes)
         self.modes = Modes()
         self.settling = Settling()
-        self.follow: Follow = follow or NoFollow()
+        self.follow = follow
         self.foreign_keys: dict[str, float] = {}
         """Digest key id -> when the server was last asked whether it is the one in force, by time.monotonic."""
 

@@ -97,7 +97,7 @@ class Writer:
             return
         reporter.done(entry, decision)
         if decision.kind is Kind.ROLL:
-            self._term.follow.begin(entry, decision)
+            self._term.follow.begin(entry)
         if decision.mark is not None and entry.record.mark is None:
             # The schema of a custom kind may know no annotations in its pod template: then the API server drops the
             # mark without a word, and nothing rolls.

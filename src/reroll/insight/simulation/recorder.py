@@ -10,6 +10,7 @@ from reroll.controller.metrics import Metrics, Step
 from reroll.controller.report import Reporter
 from reroll.controller.store import Entry
 from reroll.core.decide import Decision, Kind
+from reroll.core.follow import Report
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import ApiError
 
@@ -49,6 +50,9 @@ class Recorder(Reporter):
         refused: bool = False,
     ) -> None:
         raise RuntimeError(f"the played cluster failed on {workload}: {error}") from error
+
+    def rollout(self, entry: Entry | None, workload: WorkloadId, report: Report, about: str) -> None:
+        return  # here every rollout ends at once
 
     def settled(self, workload: WorkloadId) -> None:
         return

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import msgspec
 
+from reroll.controller.follow import Follow
 from reroll.controller.queue import Queue
 from reroll.controller.reconcile import Reconciler
 from reroll.controller.store import Store
@@ -105,7 +106,8 @@ class _Play:
             now=self._now,
             content=known_content,
         )
-        term = Term(lambda workload: True, self._recorder, self._store)
+        follow = Follow(self._recorder, metrics, clock=loop.time, now=self._now)
+        term = Term(lambda workload: True, self._recorder, self._store, follow)
         self._reconciler = Reconciler(
             self._store, self._cluster, term, metrics, check_key=self._check_key, now=self._now
         )
