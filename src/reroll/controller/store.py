@@ -14,7 +14,7 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reroll.controller.config_objects import ConfigObjects, Digester, content
+from reroll.controller.config_objects import ConfigObjects, Digester, Event, content
 from reroll.core.compare import current
 from reroll.core.consumption import consumption, patterns
 from reroll.core.digests import DigestKey
@@ -83,14 +83,11 @@ class Store:
         self.kinds = kinds
         self.marks = marks
         self.ask = ask
+        self._want, self._arrived = want, arrived
         self.configs = ConfigObjects(
             key,
             dialects.config_flags,
-            followed=lambda config: config in self._consumers,
-            changed=self._changed,
-            replaced=self._correct_starts,
-            want=want,
-            arrived=arrived,
+            self,
             read_all=read_all,
             selected=selected,
             content=content,
@@ -183,9 +180,20 @@ class Store:
                     for workload in consumers:
                         self.ask(workload, config)
 
-    def _changed(self, config: ConfigId, appeared: bool, created: bool) -> None:
-        """The state of a config object is another now; `appeared`: it is held and was not before; `created`: it was
-        known to be missing."""
+    def followed(self, config: ConfigId) -> bool:
+        """As `Listener` has it, like the four below."""
+        return config in self._consumers
+
+    def want(self, config: ConfigId) -> None:
+        self._want(config)
+
+    def arrived(self, event: Event, config: ConfigId, version: int) -> None:
+        self._arrived(event, config, version)
+
+    def replaced(self, config: ConfigId, record: ConfigRecord) -> None:
+        self._correct_starts(config, record)
+
+    def changed(self, config: ConfigId, *, appeared: bool, created: bool) -> None:
         if appeared:
             for workload in list(self._followers.get((config.kind, config.namespace), ())):
                 entry = self._workloads[workload]
