@@ -152,7 +152,14 @@ class Controller:
             writer=self.client,
             may_act=lambda: self.leading,
         )
-        self.watches = Watches(self.client, self.store, settings, self.kinds, self.config_kinds)
+        self.watches = Watches(
+            self.client,
+            self.store,
+            settings,
+            self.kinds,
+            self.config_kinds,
+            failed=lambda: self.metrics.failed("watch", "internal"),
+        )
         self.metrics.watch(
             queue=self.queue.statistics,
             collections=self.watches.statistics,

@@ -22,7 +22,7 @@ from reroll.controller import queue as work
 from reroll.core.decide import Kind
 from reroll.core.kinds import KINDS, WORKLOAD_KINDS
 
-Step: TypeAlias = Literal["read", "decide", "act"]
+Step: TypeAlias = Literal["watch", "read", "decide", "act"]
 """Where the way of one change can fail so that it is asked about again."""
 
 REASONS: Final = (
