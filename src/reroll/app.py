@@ -26,6 +26,7 @@ from reroll.controller.metrics import Metrics
 from reroll.controller.queue import Queue
 from reroll.controller.reader import Reader
 from reroll.controller.report import EventReasons, Reporter
+from reroll.controller.rules import Rules
 from reroll.controller.store import Store
 from reroll.controller.tasks import Start, background, little_garbage, unless_stopped
 from reroll.controller.watches import Watches
@@ -81,20 +82,29 @@ class Controller:
         self.kinds = settings.followed_kinds()
         self.store = Store(
             DigestKey(bytes(32)),  # replaced before anything is read
-            settings.policy_defaults(),
+            Rules(
+                defaults=settings.policy_defaults(),
+                dialects=dialects or settings.dialects(),
+                in_scope=scope.covers,
+                kinds=self.kinds,
+                marks=settings.mark_style(),
+                field_manager=settings.field_manager,
+                selected=scope.of_configs.matches if settings.config_selector else None,
+                read_all=bool(settings.webhook_url),
+            ),
             ask=lambda workload, cause: self.acting.ask(workload, cause),
             want=lambda config: self.reader.want(config),
-            dialects=dialects or settings.dialects(),
-            marks=settings.mark_style(),
             arrived=self._arrived,
-            read_all=bool(settings.webhook_url),
-            selected=scope.of_configs.matches if settings.config_selector else None,
-            field_manager=settings.field_manager,
-            in_scope=scope.covers,
-            kinds=self.kinds,
         )
         self.reader = Reader(self.client, self.store.configs, self.metrics, settings.namespaces or ("",))
-        self.watches = Watches(self.client, self.store, settings, self.kinds, self.config_kinds)
+        self.watches = Watches(
+            self.client,
+            self.store,
+            settings,
+            self.kinds,
+            self.config_kinds,
+            failed=lambda: self.metrics.failed("watch", "internal"),
+        )
         self.key = KeyInForce(
             DigestKeySecret(self.client, settings.key_namespace or cluster.namespace, settings.key_secret),
             self.store.configs,

@@ -12,6 +12,7 @@ import msgspec
 from reroll.controller.follow import Follow
 from reroll.controller.queue import Queue
 from reroll.controller.reconcile import Reconciler
+from reroll.controller.rules import Rules
 from reroll.controller.store import Store
 from reroll.controller.term import Term, Told
 from reroll.controller.worker import Worker
@@ -92,19 +93,21 @@ class _Play:
         self._queue: Queue[WorkloadId] = Queue(random=random.Random(0).random)
         self._store = Store(
             world.key,
-            PolicyDefaults(
-                auto_all=settings.auto_all,
-                settle=settings.settle,
-                settle_max=settings.settle_max,
-                allow_cross_namespace=settings.cross_namespace,
+            Rules(
+                defaults=PolicyDefaults(
+                    auto_all=settings.auto_all,
+                    settle=settings.settle,
+                    settle_max=settings.settle_max,
+                    allow_cross_namespace=settings.cross_namespace,
+                ),
+                dialects=ALL if settings.reloader_annotations else Dialects(reloader=None),
+                field_manager=settings.field_manager,
+                in_scope=lambda namespace, labels: self._in_scope.matches(labels),
+                digester=known_content,
             ),
             ask=self._ask,
             want=self._want,
-            dialects=ALL if settings.reloader_annotations else Dialects(reloader=None),
-            field_manager=settings.field_manager,
-            in_scope=lambda namespace, labels: self._in_scope.matches(labels),
             now=self._now,
-            content=known_content,
         )
         follow = Follow(self._recorder, metrics, clock=loop.time, now=self._now)
         term = Term(lambda workload: True, self._recorder, self._store, follow)
