@@ -26,7 +26,7 @@ from reroll.controller.metrics import Metrics
 from reroll.controller.queue import Queue
 from reroll.controller.reader import Reader
 from reroll.controller.report import EventReasons, Reporter
-from reroll.controller.rules import Rules
+from reroll.controller.rules import rules_of
 from reroll.controller.store import Store
 from reroll.controller.tasks import Start, background, little_garbage, unless_stopped
 from reroll.controller.watches import Watches
@@ -77,21 +77,11 @@ class Controller:
             observe=self.metrics.requested,
         )
         self.events = EventRecorder(self.client, busy=lambda: len(self.queue) > 0)
-        scope = settings.scope()
         self.config_kinds = settings.followed_config_kinds()
         self.kinds = settings.followed_kinds()
         self.store = Store(
             DigestKey(bytes(32)),  # replaced before anything is read
-            Rules(
-                defaults=settings.policy_defaults(),
-                dialects=dialects or settings.dialects(),
-                in_scope=scope.covers,
-                kinds=self.kinds,
-                marks=settings.mark_style(),
-                field_manager=settings.field_manager,
-                selected=scope.of_configs.matches if settings.config_selector else None,
-                read_all=bool(settings.webhook_url),
-            ),
+            rules_of(settings, dialects=dialects, kinds=self.kinds),
             ask=lambda workload, cause: self.acting.ask(workload, cause),
             want=lambda config: self.reader.want(config),
             arrived=self._arrived,

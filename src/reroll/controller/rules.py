@@ -12,6 +12,7 @@ from reroll.core.kinds import KINDS, WorkloadKind
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.policy import PolicyDefaults
 from reroll.dialects import ALL, Dialects
+from reroll.settings import Settings
 
 InScope: TypeAlias = Callable[[str, Mapping[str, str]], bool]
 """(namespace, its labels) -> is it acted on at all?"""
@@ -35,3 +36,26 @@ class Rules(Struct, frozen=True):
     read_all: bool = False
     """The content of every config object is read, whoever follows it."""
     digester: Digester = content
+
+
+def rules_of(
+    settings: Settings,
+    *,
+    dialects: Dialects | None = None,
+    kinds: Mapping[str, WorkloadKind] | None = None,
+    digester: Digester = content,
+) -> Rules:
+    """What the settings say, for the controller and for `reroll simulate` alike. What is handed in takes its place.
+    Raises SettingsError."""
+    scope = settings.scope()
+    return Rules(
+        defaults=settings.policy_defaults(),
+        dialects=dialects or settings.dialects(),
+        in_scope=scope.covers,
+        kinds=settings.followed_kinds() if kinds is None else kinds,
+        marks=settings.mark_style(),
+        field_manager=settings.field_manager,
+        selected=scope.of_configs.matches if settings.config_selector else None,
+        read_all=bool(settings.webhook_url),
+        digester=digester,
+    )
