@@ -15,22 +15,12 @@ import msgspec
 
 from reroll.core.applied import APPLIED, encode
 from reroll.core.decide import Decision
-from reroll.core.kinds import DEPLOYMENT, KINDS, WorkloadKind
+from reroll.core.kinds import DEPLOYMENT, WorkloadKind
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.policy import Pause
-from reroll.core.records import WorkloadId, WorkloadRecord
-from reroll.kube.resources import Resource
-
-
-def resource(workload: WorkloadId, kinds: Mapping[str, WorkloadKind] = KINDS) -> Resource:
-    """Where a workload's kind lives in the API. `kinds`: those that are followed, by `WorkloadKind.id`."""
-    kind = kinds[workload.kind]
-    return Resource(kind.group, kind.version, kind.plural, kind.kind)
-
-
-def path(workload: WorkloadId, kinds: Mapping[str, WorkloadKind] = KINDS) -> str:
-    """The URL path of one workload."""
-    return resource(workload, kinds).path(workload.namespace, workload.name)
+from reroll.core.records import WorkloadRecord
+from reroll.rollouts.paths import path as path
+from reroll.rollouts.paths import resource as resource
 
 
 def merge_patch(
