@@ -23,7 +23,7 @@ import structlog
 from reroll.alerts.addresses import parse_targets
 from reroll.alerts.alerts import Alerts
 from reroll.alerts.webhook import Webhook
-from reroll.controller.announce import Announcer
+from reroll.controller.announce import BEHIND, Announcer
 from reroll.controller.digest_key import DigestKeySecret
 from reroll.controller.metrics import Metrics
 from reroll.controller.others import find_reloader
@@ -44,9 +44,9 @@ from reroll.dialects.reloader import DEFAULT_KEYS
 from reroll.kube.backoff import Backoff
 from reroll.kube.client import Client
 from reroll.kube.config import ClusterConfig
+from reroll.kube.election import Behind, LeaderElection, unique_identity
 from reroll.kube.errors import ApiError
 from reroll.kube.events import EventRecorder
-from reroll.kube.lease import LeaderElection, unique_identity
 from reroll.settings import Settings, config_kinds
 from reroll.web.server import Check, serve
 
@@ -185,7 +185,7 @@ class Controller:
                 settings.lease_namespace or cluster.namespace,
                 settings.lease_name,
                 unique_identity(os.environ.get("POD_NAME", "")),
-                behind=lambda: self.announcer.behind() if self.announcer else 0.0,
+                behind=Behind(BEHIND, lambda: self.announcer.behind() if self.announcer else 0.0),
             )
         self._reloader = ""
         self.working = False
