@@ -48,7 +48,9 @@ from reroll.kube.election import Behind, LeaderElection, unique_identity
 from reroll.kube.errors import ApiError
 from reroll.kube.events import EventRecorder
 from reroll.settings import Settings, config_kinds
-from reroll.web.server import Check, serve
+from reroll.web.health import Check, health_routes
+from reroll.web.metrics import metrics_routes
+from reroll.web.server import serve
 
 log = structlog.get_logger("reroll")
 
@@ -203,9 +205,8 @@ class Controller:
 
     async def run(self, ready: Callable[[str], None] = lambda address: None) -> None:
         """Work until `stop`. `ready` is called once with the address that is served, when work begins."""
-        serving = serve(
-            self.settings.listen, self.metrics.registry, live=self.live_checks, ready=self.ready_checks
-        )
+        health = health_routes(self.live_checks, self.ready_checks)
+        serving = serve(self.settings.listen, (*health, *metrics_routes(self.metrics.registry)))
         async with self.client, self.lease_client, serving as address, _background() as start:
             if await self._unless_stopped(self._read_everything(start)):
                 self.working = True
