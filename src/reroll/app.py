@@ -39,7 +39,9 @@ from reroll.kube.config import ClusterConfig
 from reroll.kube.events import EventRecorder
 from reroll.settings import Settings
 from reroll.web.checks import live_checks, ready_checks
-from reroll.web.server import Check, serve
+from reroll.web.health import Check, health_routes
+from reroll.web.metrics import metrics_routes
+from reroll.web.server import serve
 
 log = structlog.get_logger("reroll")
 
@@ -144,9 +146,8 @@ class Controller:
 
     async def run(self, ready: Callable[[str], None] = lambda address: None) -> None:
         """Work until `stop`. `ready` is called once with the address that is served, when work begins."""
-        serving = serve(
-            self.settings.listen, self.metrics.registry, live=live_checks, ready=self.ready_checks
-        )
+        health = health_routes(live_checks, self.ready_checks)
+        serving = serve(self.settings.listen, (*health, *metrics_routes(self.metrics.registry)))
         async with self.client, self.lease_client, serving as address, background() as start:
             if await unless_stopped(self._read_everything(start), self._stopping):
                 self.working = True

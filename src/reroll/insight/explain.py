@@ -51,7 +51,7 @@ from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, NotFound
 from reroll.kube.pages import METADATA_ONLY
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
-from reroll.modes import rollout
+from reroll.rollouts.paths import path
 
 
 class Place(Struct, frozen=True):
@@ -179,7 +179,7 @@ async def _record(
     client: Client, workload: WorkloadId, kinds: Mapping[str, WorkloadKind] = KINDS
 ) -> tuple[WorkloadRecord, MarkStyle]:
     """A workload, and how its controller marks it."""
-    obj = decode_object(kinds[workload.kind], await client.get(rollout.path(workload, kinds)))
+    obj = decode_object(kinds[workload.kind], await client.get(path(workload, kinds)))
     style = style_of(obj.spec.template, (obj.metadata.annotations or {}).get(APPLIED))
     return workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0, style=style), style
 

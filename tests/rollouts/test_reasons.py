@@ -9,8 +9,8 @@ import pytest
 
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import Forbidden
-from reroll.pipeline.live import RESTARTED_AT, Live, decode_live
-from reroll.pipeline.reasons import why
+from reroll.rollouts.live import RESTARTED_AT, Live, decode_live
+from reroll.rollouts.reasons import why
 
 WEB = WorkloadId("StatefulSet", "shop", "web")
 
