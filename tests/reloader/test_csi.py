@@ -11,8 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from reroll.app import Controller
 from reroll.controller.class_statuses import CLASS, STATUS
-from tests.controller.conftest import definition
+from tests.conftest import Cluster, Kubectl
+from tests.controller.conftest import Stage, definition
+from tests.reloader.conftest import Running
 
 R = "reloader.stakater.com"
 NAMED, TYPED = f"secretproviderclass.{R}/reload", f"secretproviderclass.{R}/auto"
@@ -22,7 +25,7 @@ FLAGS = ("--reload-strategy=annotations", "--enable-csi-integration=true")
 
 
 @pytest.fixture(scope="module")
-def driver(cluster: Any, kubectl: Any) -> Iterator[None]:
+def driver(cluster: Cluster, kubectl: Kubectl) -> Iterator[None]:
     """The definitions are there. As the driver has it, the status is no subresource: each change is a generation."""
     if not getattr(cluster, "tokens", None):
         pytest.skip("installs CustomResourceDefinitions, which a cluster of the environment may have already")
@@ -37,7 +40,7 @@ def driver(cluster: Any, kubectl: Any) -> Iterator[None]:
 class Vault:
     """The classes and statuses of the stage's namespace."""
 
-    def __init__(self, stage: Any) -> None:
+    def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.path = f"/apis/{STATUS.group}/v1/namespaces/{stage.namespace}"
 
@@ -121,13 +124,13 @@ class Vault:
 
         return await self.stage.until(other, f"{name} was not reloaded")  # type: ignore[no-any-return]
 
-    async def rest(self, control: Any) -> None:
+    async def rest(self, control: Controller) -> None:
         await asyncio.sleep(0.5)
         await self.stage.idle(control)
 
 
 @pytest.fixture
-async def vault(stage: Any, driver: None) -> AsyncIterator[Vault]:
+async def vault(stage: Stage, driver: None) -> AsyncIterator[Vault]:
     found = Vault(stage)
     yield found
     items = msgspec.json.decode(await stage.client.list_page(f"{found.path}/{STATUS.plural}"))["items"]
@@ -136,7 +139,7 @@ async def vault(stage: Any, driver: None) -> AsyncIterator[Vault]:
 
 
 async def test_one_rotation_is_one_reload_however_many_pods_there_are(
-    stage: Any, vault: Vault, reloader: Any
+    stage: Stage, vault: Vault, reloader: Running
 ) -> None:
     await vault.provider("db")
     for pod in ("web-1", "web-2", "web-3"):
@@ -156,7 +159,7 @@ async def test_one_rotation_is_one_reload_however_many_pods_there_are(
         await vault.reloaded("web", first)
 
 
-async def test_pods_that_start_with_it_need_no_reload(stage: Any, vault: Vault, reloader: Any) -> None:
+async def test_pods_that_start_with_it_need_no_reload(stage: Stage, vault: Vault, reloader: Running) -> None:
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", {AUTO: "true"})
     async with reloader(stage, *FLAGS) as control:
@@ -182,7 +185,7 @@ async def test_pods_that_start_with_it_need_no_reload(stage: Any, vault: Vault, 
     ],
 )
 async def test_who_is_reloaded(
-    stage: Any, vault: Vault, reloader: Any, annotations: dict[str, str], init: bool, reloads: bool
+    stage: Stage, vault: Vault, reloader: Running, annotations: dict[str, str], init: bool, reloads: bool
 ) -> None:
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", annotations, init=init)
@@ -199,7 +202,9 @@ async def test_who_is_reloaded(
             assert await vault.mark("web") is None
 
 
-async def test_the_typed_annotation_is_not_for_other_types(stage: Any, vault: Vault, reloader: Any) -> None:
+async def test_the_typed_annotation_is_not_for_other_types(
+    stage: Stage, vault: Vault, reloader: Running
+) -> None:
     await stage.config_map("app", {"key": "1"})
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", {TYPED: "true"})
@@ -210,7 +215,7 @@ async def test_the_typed_annotation_is_not_for_other_types(stage: Any, vault: Va
         assert await vault.mark("web") is None
 
 
-async def test_a_class_that_is_ignored(stage: Any, vault: Vault, reloader: Any) -> None:
+async def test_a_class_that_is_ignored(stage: Stage, vault: Vault, reloader: Running) -> None:
     await vault.provider("db", {f"{R}/ignore": "true"})
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", {NAMED: "db"})
@@ -221,7 +226,7 @@ async def test_a_class_that_is_ignored(stage: Any, vault: Vault, reloader: Any) 
         assert await vault.mark("web") is None
 
 
-async def test_without_the_flag_nothing_is_watched(stage: Any, vault: Vault, reloader: Any) -> None:
+async def test_without_the_flag_nothing_is_watched(stage: Stage, vault: Vault, reloader: Running) -> None:
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", {NAMED: "db"})
     async with reloader(stage, "--reload-strategy=annotations") as control:
