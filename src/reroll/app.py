@@ -24,6 +24,7 @@ from reroll.alerts.addresses import parse_targets
 from reroll.alerts.alerts import Alerts
 from reroll.alerts.webhook import Webhook
 from reroll.controller.announce import Announcer
+from reroll.controller.concurrency import Limiter
 from reroll.controller.digest_key import DigestKeySecret
 from reroll.controller.metrics import Metrics
 from reroll.controller.others import find_reloader
@@ -98,9 +99,10 @@ class Controller:
             cluster,
             max_in_flight=settings.max_in_flight,
             field_manager=settings.field_manager,
-            observe=self.metrics.requested,
+            observe=self._requested,
         )
-        self.queue: Queue[WorkloadId] = Queue(waited=self.metrics.waited)
+        self.limiter = Limiter(min(settings.actors_min, settings.actors), settings.actors)
+        self.queue: Queue[WorkloadId] = Queue(waited=self.metrics.waited, places=lambda: self.limiter.limit)
         self.events = EventRecorder(self.client, busy=lambda: len(self.queue) > 0)
         self.key_secret = DigestKeySecret(
             self.client, settings.key_namespace or cluster.namespace, settings.key_secret
@@ -285,6 +287,16 @@ class Controller:
             await self.election.run(self._lead)
         finally:
             stopping.cancel()
+
+    def _requested(self, verb: str, code: str, seconds: float) -> None:
+        """A request was answered, or failed."""
+        self.metrics.requested(verb, code, seconds)
+        if verb != "patch" or code == "error":  # cancelled
+            return
+        if code == "429" or not code.isdigit() or code >= "500":
+            self.limiter.refused(time.monotonic())
+        else:
+            self.limiter.answered(seconds, self.queue.in_hand, time.monotonic())
 
     def _arrived(self, event: str, config: ConfigId, version: int) -> None:
         """The content of a config object changed."""
