@@ -19,6 +19,7 @@ import structlog
 
 from reroll.alerts.alerts import alerts_of
 from reroll.controller.announce import announcer_of
+from reroll.controller.concurrency import Limiter
 from reroll.controller.digest_key import DigestKeySecret, KeyInForce
 from reroll.controller.election import act_while_leading, election_of
 from reroll.controller.lead import STOP_WITHIN, Acting
@@ -76,7 +77,7 @@ class Controller:
             cluster,
             max_in_flight=settings.max_in_flight,
             field_manager=settings.field_manager,
-            observe=self.metrics.requested,
+            observe=lambda verb, code, seconds: self.acting.requested(verb, code, seconds),
         )
         self.events = EventRecorder(self.client, busy=lambda: len(self.queue) > 0)
         self.config_kinds = settings.followed_config_kinds()
@@ -111,6 +112,7 @@ class Controller:
             lambda: Reporter(self.events, self.kinds, reasons or EventReasons(), notify),
             check_key=self.key.check,
             manager=settings.field_manager,
+            limiter=Limiter(min(settings.actors_min, settings.actors), settings.actors),
         )
         self.presence = ReloaderPresence(
             self.client,
