@@ -74,6 +74,17 @@ async def test_a_pod_of_the_older_revision_breaks_nothing() -> None:
     assert not found.broken
 
 
+@pytest.mark.parametrize(
+    ("reason", "broken"),
+    [("InvalidImageName", True), ("ImagePullBackOff", False), ("CreateContainerConfigError", False)],
+)
+async def test_only_what_never_comes_right_by_itself_ends_the_wait(reason: str, broken: bool) -> None:
+    """An image may be pushed, and a ConfigMap be created, a moment later."""
+    waiting = {"name": "main", "state": {"waiting": {"reason": reason}}}
+    found = await why(Answers([pod("web-0", waiting, revision="b")]), WEB, live(updateRevision="b"))
+    assert found.broken is broken
+
+
 async def test_no_log_is_asked_for() -> None:
     server = Answers([pod("web-0", CRASHED)])
     await why(server, WEB, live(), log_lines=0)
