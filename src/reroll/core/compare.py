@@ -35,10 +35,14 @@ class ConfigChange(Struct, frozen=True):
     references: tuple[Reference, ...] = ()
     change: Change = Change()
     """When. Without a stamp where a key was removed: see `_when`."""
+    between: bool = False
+    """It is as recorded, and was not while pods were being replaced."""
 
     def describe(self, home: str) -> str:
         """Such as ``configmap/app changed (LOG_LEVEL, PORT)``."""
         name = self.config.short(home)
+        if self.between:
+            return f"{name} was changed and changed back while pods were being replaced"
         if self.appeared or self.deleted:
             return f"{name} {'appeared' if self.appeared else 'was deleted'}"
         if self.keys is None:
@@ -229,5 +233,7 @@ def _needed(c: Consumed, key: str) -> bool:
 
 
 def _blocked(c: Consumed, state: ConfigRecord, short: str) -> str:
-    gone = [key for key in c.keys or () if key not in state.keys and _needed(c, key)]
+    # What is consumed whole may have keys that some container needs by name.
+    named = sorted({key for ref in c.references for key in ref.keys or ()})
+    gone = [key for key in named if key not in state.keys and _needed(c, key)]
     return f"{short} has no key {', '.join(gone)}" if gone else ""

@@ -173,7 +173,7 @@ def _decide(s: Situation) -> Decision:
         return _adopt(s, counting, notes)
 
     rekeyed = before.key_id != s.key_id and any(map(keyed, before.configs))
-    findings = _compare(s, counting, before, rekeyed)
+    findings = tuple(_with_mixed(s, f) for f in _compare(s, counting, before, rekeyed))
     notes = notes + tuple(f.note for f in findings if f.note)
     stale = tuple(f.stale for f in findings if f.stale is not None)
     if not stale:
@@ -254,11 +254,10 @@ def _roll(
     mark = None
     if how in (How.TEMPLATE, How.AGAIN):
         mark = _mark_again(s, after) if again else s.marks.next(w, after, stale)
+    after = replace(after, at=int(s.now))
     if how in (How.TEMPLATE, How.RESTART_AT) and s.progress is not None:
         present = w.mark if mark is None else mark
-        after = replace(
-            after, mark=mark_id(present), since=int(since) or int(s.now), at=int(s.now), again=again
-        )
+        after = replace(after, mark=mark_id(present), since=int(since) or int(s.now), again=again)
     return Decision(
         Kind.ROLL,
         reason,
@@ -380,6 +379,17 @@ def _compare(
             on_delete=policy.on_delete,
         )
         for c in counting
+    )
+
+
+def _with_mixed(s: Situation, f: Comparison) -> Comparison:
+    """What is as recorded, and was not while pods were being replaced, has changed for those that started then."""
+    state = s.states[f.consumed.config]
+    if f.stale is not None or f.short not in s.workload.mixed or not isinstance(state, ConfigRecord):
+        return f
+    config, references = f.consumed.config, f.consumed.references
+    return replace(
+        f, stale=ConfigChange(config, None, references=references, change=state.change, between=True)
     )
 
 

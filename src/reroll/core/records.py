@@ -227,6 +227,9 @@ class WorkloadRecord(Struct, frozen=True, gc=False):
     """The revisions that its pods can be of, the present one last; None: not known."""
     origin: Origin = "unseen"
     """How the pods of the present revision came to be."""
+    mixed: frozenset[str] = frozenset()
+    """What it consumes (`ConfigId.short`) that had other content than is recorded while its pods were being replaced:
+    those that started then have read that."""
     started_with: Applied | None = None
     """What its pods read, where somebody else had them started after `applied` was written, and this process saw
     it happen (`core.started`); None: what is applied."""
