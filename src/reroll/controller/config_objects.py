@@ -245,7 +245,8 @@ class ConfigObjects:
         self._tell(config, appeared=held is None, created=created)
 
     def put_record(self, config: ConfigId, make: Callable[[ConfigRecord | None], ConfigRecord]) -> None:
-        """Take in a config object that is put together from others: `make` is given its former record."""
+        """Take in a config object that is put together from others: `make` is given its former record. A content
+        that each pod has read at its start is no news for a listener."""
         names = self._held[config.kind].setdefault(sys.intern(config.namespace), {})
         held = names.get(config.name)
         previous = held if isinstance(held, ConfigRecord) else None
@@ -253,7 +254,8 @@ class ConfigObjects:
         if record == previous:
             return
         names[config.name] = record
-        if previous is not None and previous.version != record.version and not self._problem(config):
+        told = previous is not None and previous.version != record.version and not record.read_at_start
+        if told and not self._problem(config):
             self._listener.arrived("update", config, record.version)
         self._tell(config, appeared=previous is None)
 
