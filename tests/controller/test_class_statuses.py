@@ -286,7 +286,8 @@ class TestTheEndOfAll:
 def test_a_list_that_brings_nothing_new(driver: Driver) -> None:
     driver.rotated("web-2", "a", live=False)  # a label, with another version
     driver.statuses.synced("")
-    assert driver.arrived == driver.asked == []
+    assert driver.arrived == []
+    assert driver.asked == []
 
 
 def test_another_digest_key_is_no_news(driver: Driver) -> None:

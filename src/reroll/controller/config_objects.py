@@ -186,8 +186,6 @@ class ConfigObjects:
         config = ConfigId(kind, sys.intern(meta.namespace), meta.name)
         if config.name not in self._held[kind].get(config.namespace, ()):
             return  # it was deleted while it was read; where it is there again, the watch is going to tell
-        if not self._tombstones.allows(config, version_number(meta.resource_version), meta.uid):
-            return
         doubted = config in self._doubtful
         self._doubtful.discard(config)
         self._put(config, obj, live=False)
@@ -270,8 +268,9 @@ class ConfigObjects:
             if self._read_all and created:
                 self._appeared.add(config)
             names[name] = UNREAD
-            if not self._tombstones.allows(config, 0):
-                # It was deleted and made again: an answer that is still under way may hold the former one.
+            if config in self._tombstones:
+                # It was deleted and made again: an answer that is still under way may hold the former one, which is
+                # older than what the list has named.
                 self._newest[config] = version
                 self._tombstones.clear(config)
             self._tell(config, appeared=True, created=created)
