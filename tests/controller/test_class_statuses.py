@@ -19,7 +19,6 @@ from reroll.core.applied import encode
 from reroll.core.decide import Decision, Kind, Situation, decide
 from reroll.core.digests import DigestKey
 from reroll.core.observe import ManagedFields, ObjectMeta, WorkloadObject, WorkloadSpec
-from reroll.core.policy import PolicyDefaults
 from reroll.core.records import Applied, ConfigId, ConfigRecord, Unknown, WorkloadId
 
 VAULT = ConfigId("secretproviderclass", "shop", "vault")
@@ -43,7 +42,6 @@ class Driver:
         """A controller starts, and knows nothing but what it lists."""
         self.store = Store(
             DigestKey(bytes(32)),
-            PolicyDefaults(),
             ask=lambda workload, cause: self.asked.append(workload),
             arrived=lambda event, config, version: self.arrived.append((event, config.name, version)),
             now=lambda: 1000.0 + self.version,

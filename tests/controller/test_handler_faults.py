@@ -14,7 +14,8 @@ async def test_a_change_is_found_all_the_same(stage: Stage, monkeypatch: pytest.
     await stage.create(workload("web", container={"envFrom": [{"configMapRef": {"name": "app"}}]}))
     async with stage.controller() as control:
         await stage.adopted("web")
-        taken_in, failed = Configs.upsert, []
+        taken_in = Configs.upsert
+        failed: list[str] = []
 
         def upsert(self: Configs, obj: ConfigMapObject | SecretObject, *, live: bool) -> None:
             if obj.metadata.name == "app" and not failed:

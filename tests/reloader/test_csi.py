@@ -11,9 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from reroll.app import Controller
 from reroll.controller.class_statuses import CLASS, STATUS
 from reroll.core.records import ConfigId, ConfigRecord
-from tests.controller.conftest import definition
+from tests.conftest import Cluster, Kubectl
+from tests.controller.conftest import Stage, definition
+from tests.reloader.conftest import Running
 
 R = "reloader.stakater.com"
 NAMED, TYPED = f"secretproviderclass.{R}/reload", f"secretproviderclass.{R}/auto"
@@ -23,7 +26,7 @@ FLAGS = ("--reload-strategy=annotations", "--enable-csi-integration=true")
 
 
 @pytest.fixture(scope="module")
-def driver(cluster: Any, kubectl: Any) -> Iterator[None]:
+def driver(cluster: Cluster, kubectl: Kubectl) -> Iterator[None]:
     """The definitions are there. As the driver has it, the status is no subresource: each change is a generation."""
     if not getattr(cluster, "tokens", None):
         pytest.skip("installs CustomResourceDefinitions, which a cluster of the environment may have already")
@@ -38,7 +41,7 @@ def driver(cluster: Any, kubectl: Any) -> Iterator[None]:
 class Vault:
     """The classes and statuses of the stage's namespace."""
 
-    def __init__(self, stage: Any) -> None:
+    def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self._uids = itertools.count(1)
         self.path = f"/apis/{STATUS.group}/v1/namespaces/{stage.namespace}"
@@ -144,7 +147,7 @@ class Vault:
 
         return await self.stage.until(other, f"{name} was not reloaded")  # type: ignore[no-any-return]
 
-    async def rest(self, control: Any) -> None:
+    async def rest(self, control: Controller) -> None:
         """Wait until everything done so far was seen, and nothing is left to do. A watch delivers in order: a status
         that is made now, of a class of its own, comes after all others."""
         if control.watches.of_optional():
@@ -160,7 +163,7 @@ class Vault:
 
 
 @pytest.fixture
-async def vault(stage: Any, driver: None) -> AsyncIterator[Vault]:
+async def vault(stage: Stage, driver: None) -> AsyncIterator[Vault]:
     found = Vault(stage)
     yield found
     items = msgspec.json.decode(await stage.client.list_page(f"{found.path}/{STATUS.plural}"))["items"]
@@ -169,7 +172,7 @@ async def vault(stage: Any, driver: None) -> AsyncIterator[Vault]:
 
 
 async def test_one_rotation_is_one_reload_however_many_pods_there_are(
-    stage: Any, vault: Vault, reloader: Any
+    stage: Stage, vault: Vault, reloader: Running
 ) -> None:
     await vault.provider("db")
     for pod in ("web-1", "web-2", "web-3"):
@@ -194,7 +197,7 @@ PODS = ("web-0", "web-1", "web-2")
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
 async def test_a_rotation_pod_after_pod_is_one_reload(
-    stage: Any, vault: Vault, reloader: Any, kind: str
+    stage: Stage, vault: Vault, reloader: Running, kind: str
 ) -> None:
     """The driver takes minutes to rotate all pods. Meanwhile the reload replaces them, the one that was rotated first
     before the others: what is known of the class must not go back with its status."""
@@ -223,7 +226,7 @@ async def test_a_rotation_pod_after_pod_is_one_reload(
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
 async def test_a_deploy_after_the_vault_has_moved_on_needs_no_reload(
-    stage: Any, vault: Vault, reloader: Any, kind: str
+    stage: Stage, vault: Vault, reloader: Running, kind: str
 ) -> None:
     """Its pods mount what the vault holds now, whether the driver rotates what others have mounted or not."""
     for pod in PODS:
@@ -253,7 +256,7 @@ async def test_a_deploy_after_the_vault_has_moved_on_needs_no_reload(
         await stage.rolled("web", 2, kind)
 
 
-async def test_pods_that_start_with_it_need_no_reload(stage: Any, vault: Vault, reloader: Any) -> None:
+async def test_pods_that_start_with_it_need_no_reload(stage: Stage, vault: Vault, reloader: Running) -> None:
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", {AUTO: "true"})
     async with reloader(stage, *FLAGS) as control:
@@ -279,7 +282,7 @@ async def test_pods_that_start_with_it_need_no_reload(stage: Any, vault: Vault, 
     ],
 )
 async def test_who_is_reloaded(
-    stage: Any, vault: Vault, reloader: Any, annotations: dict[str, str], init: bool, reloads: bool
+    stage: Stage, vault: Vault, reloader: Running, annotations: dict[str, str], init: bool, reloads: bool
 ) -> None:
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", annotations, init=init)
@@ -296,7 +299,9 @@ async def test_who_is_reloaded(
             assert await vault.mark("web") is None
 
 
-async def test_the_typed_annotation_is_not_for_other_types(stage: Any, vault: Vault, reloader: Any) -> None:
+async def test_the_typed_annotation_is_not_for_other_types(
+    stage: Stage, vault: Vault, reloader: Running
+) -> None:
     await stage.config_map("app", {"key": "1"})
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", {TYPED: "true"})
@@ -307,7 +312,7 @@ async def test_the_typed_annotation_is_not_for_other_types(stage: Any, vault: Va
         assert await vault.mark("web") is None
 
 
-async def test_a_class_that_is_ignored(stage: Any, vault: Vault, reloader: Any) -> None:
+async def test_a_class_that_is_ignored(stage: Stage, vault: Vault, reloader: Running) -> None:
     await vault.provider("db", {f"{R}/ignore": "true"})
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", {NAMED: "db"})
@@ -318,7 +323,7 @@ async def test_a_class_that_is_ignored(stage: Any, vault: Vault, reloader: Any) 
         assert await vault.mark("web") is None
 
 
-async def test_without_the_flag_nothing_is_watched(stage: Any, vault: Vault, reloader: Any) -> None:
+async def test_without_the_flag_nothing_is_watched(stage: Stage, vault: Vault, reloader: Running) -> None:
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", {NAMED: "db"})
     async with reloader(stage, "--reload-strategy=annotations") as control:

@@ -8,8 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reroll.core import digests
-from reroll.core.applied import ABSENT, LEFT_OUT, Summary, kept
-from reroll.core.applied import WILDCARD as WILDCARD
+from reroll.core.applied import ABSENT, LEFT_OUT, WILDCARD, Summary, kept
 from reroll.core.records import (
     Applied,
     AppliedKeys,
