@@ -162,9 +162,11 @@ def compare(
         )
     now = _by_key(state, c)
     new = kept(now, state)
-    same = Comparison(c, short, new, blocked=_blocked(c, state, short))
+    same = Comparison(c, short, new, blocked=_blocked(c, state, short), note=_of_its_pods(state, short))
     if known and old == new:
         return same
+    if known and any(old == _mounted(state, content, c) for content in state.mounted):
+        return replace(same, record=old)  # its pods were rolled for a content that only new pods have mounted
     noted = replace(same, write=True)
     if not known:
         return noted
@@ -194,6 +196,22 @@ def compare(
         keys, removed = None, today.present < was.present
     change = ConfigChange(c.config, keys, references=c.references, change=_when(state, removed))
     return replace(noted, stale=change)
+
+
+def _mounted(state: ConfigRecord, content: tuple[tuple[str, ...], bytes], c: Consumed) -> AppliedKeys:
+    """What would be recorded of another content of the same object."""
+    keys, joined = content
+    return current(replace(state, keys=keys, digests=joined), c)
+
+
+def _of_its_pods(state: ConfigRecord, short: str) -> str:
+    """What a person should know where pods have different contents mounted, each since its start."""
+    if not state.mounted:
+        return ""
+    return (
+        f"{short}: pods that started later have a newer version mounted than others; those get it when the driver "
+        f"rotates it, which rolls them, or when they are replaced"
+    )
 
 
 def _when(state: ConfigRecord, removed: bool) -> Change:
