@@ -200,14 +200,19 @@ class World:
     """A server, a store, and the reconciler of one term. `now` moves only when the test says."""
 
     def __init__(
-        self, *, settle: float = 0.0, settle_max: float = 10.0, server: Server | None = None
+        self,
+        *,
+        settle: float = 0.0,
+        settle_max: float = 10.0,
+        auto_all: bool = False,
+        server: Server | None = None,
     ) -> None:
         self.now = 1_800_000_000.0
         self.server = server or Server()
         self.asked: list[WorkloadId] = []
         self.store = Store(
             DigestKey(bytes(32)),
-            PolicyDefaults(settle=settle, settle_max=settle_max),
+            PolicyDefaults(settle=settle, settle_max=settle_max, auto_all=auto_all),
             ask=lambda workload, cause: self.asked.append(workload),
             now=lambda: self.now,
         )

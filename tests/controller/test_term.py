@@ -214,8 +214,8 @@ async def test_a_failure_is_told_once_and_again_after_it_went_well() -> None:
     for error in (lost, away, lost):
         reporter.failed(entry, IMPORT, error, 1.0)
     assert len(world.events.sent) == 1
-    for error in (refused, refused, invalid, invalid):
-        reporter.failed(entry, IMPORT, error, 1.0, refused=True)
+    for refusal in (refused, refused, invalid, invalid):
+        reporter.failed(entry, IMPORT, refusal, 1.0, refused=True)
     assert len(world.events.sent) == 3, "each reason of a refusal is news"
     world.term.settled(IMPORT)
     reporter.failed(entry, IMPORT, lost, 1.0)
