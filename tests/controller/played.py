@@ -39,6 +39,8 @@ class Server:
     def __init__(self) -> None:
         self.objects: dict[str, Json] = {}
         self.pods: list[Json] = []
+        self.listed: list[str] = []
+        """The query of each list request, without its limit."""
         self.requests: list[tuple[str, str]] = []
         """(verb, name) of each request, those for nothing but a dry run left out."""
         self.fail: Callable[[str, str], ApiError | None] = lambda verb, name: None
@@ -121,6 +123,9 @@ class Server:
     async def create(self, path: str, body: bytes) -> bytes:
         made = msgspec.json.decode(body)
         name = f"{path.partition('?')[0]}/{made['metadata']['name']}"
+        if path.endswith("/eviction"):
+            with self._request("create", path):
+                return b"{}"
         if "dryRun" in path:
             if name in self.objects:
                 raise AlreadyExists("it exists", status=409, reason="AlreadyExists")
@@ -140,6 +145,7 @@ class Server:
             return b"{}"
 
     async def list_page(self, path: str, *, accept: str | None = None) -> bytes:
+        self.listed.append(parse_query(path))
         with self._request("list", path.partition("?")[0]):
             return msgspec.json.encode({"metadata": {}, "items": self.pods})
 
@@ -150,6 +156,11 @@ class Server:
 
     def _request(self, verb: str, path: str) -> _Request:
         return _Request(self, verb, path.rpartition("/")[2])
+
+
+def parse_query(path: str) -> str:
+    """The query of a path, without the limit of a page."""
+    return "&".join(part for part in path.partition("?")[2].split("&") if not part.startswith("limit="))
 
 
 class _Request:

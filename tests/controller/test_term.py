@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from reroll.controller.ledger import RECORDS, TRUCE, Ledger
-from reroll.controller.result import Done, Held
+from reroll.controller.result import Again, Done, Held
 from reroll.controller.term import Settling
 from reroll.core.decide import Decision, Kind
 from reroll.core.records import Applied, WorkloadId
@@ -53,6 +53,45 @@ class TestAJobThatIsBeingCreatedAgain:
         assert world.mark(PATH)
         assert world.reconciler.unfinished() == []
         assert [reason for reason, _ in world.events.sent] == ["Failed", "Rolled"]
+
+    async def test_keeps_its_stand_in_until_it_is_there(self) -> None:
+        world = await deleted_and_not_created()
+        [stand_in] = world.server.names(JOBS)
+        world.tell(f"{JOBS}/{stand_in}")
+        assert isinstance(await world.reconcile(WorkloadId("Job", "shop", stand_in)), Again)
+        assert world.server.names(JOBS) == [stand_in]
+
+    async def test_waits_for_the_old_one_to_go(self) -> None:
+        world = World()
+        world.config(version=1, PORT="1")
+        world.server.put(JOBS, job(finalizers=("example.com/keep",)))
+        world.tell(PATH, live=False)
+        assert await world.reconcile(IMPORT) == Done()
+        world.config(version=100, PORT="2")
+        for _ in range(3):
+            result = await world.reconcile(IMPORT)
+            assert isinstance(result, Held)
+            assert result.at_least == 0.0
+        world.server.release(PATH)
+        assert await world.reconcile(IMPORT) == Done()
+        assert world.mark(PATH)
+
+    async def test_is_decided_on_anew_where_it_was_not_deleted_after_all(self) -> None:
+        world = World()
+        world.config(version=1, PORT="1")
+        world.server.put(JOBS, job())
+        world.tell(PATH, live=False)
+        assert await world.reconcile(IMPORT) == Done()
+        world.config(version=100, PORT="2")
+        world.server.fail = lambda verb, name: Unreachable("away") if verb == "delete" else None
+        with pytest.raises(Unreachable):
+            await world.reconcile(IMPORT)
+        world.server.fail = lambda verb, name: None
+        assert isinstance(await world.reconcile(IMPORT), Again)
+        assert world.mark(PATH) is None
+        assert await world.reconcile(IMPORT) == Done()
+        assert world.mark(PATH)
+        assert world.server.names(JOBS) == ["import"]
 
     async def test_is_not_run_again_by_one_that_leads_again_later(self) -> None:
         """C4: the lead is lost by the same outage, the next leader creates the Job, it ends, and is cleaned up."""
