@@ -47,11 +47,11 @@ async def deleted_and_not_created(*, stand_in: bool = True) -> World:
 class TestAJobThatIsBeingCreatedAgain:
     async def test_goes_on_within_the_term(self) -> None:
         world = await deleted_and_not_created()
-        assert world.reconciler.unfinished() == [IMPORT]
+        assert world.term.modes.all_unfinished() == [IMPORT]
         assert await world.reconcile(IMPORT) == Done()
         assert world.server.names(JOBS) == ["import"], "its stand-in is gone"
         assert world.mark(PATH)
-        assert world.reconciler.unfinished() == []
+        assert world.term.modes.all_unfinished() == []
         assert [reason for reason, _ in world.events.sent] == ["Failed", "Rolled"]
 
     async def test_keeps_its_stand_in_until_it_is_there(self) -> None:
@@ -113,7 +113,7 @@ class TestAJobThatIsBeingCreatedAgain:
         world.tell(f"{JOBS}/{stand_in}")
         world.server.requests.clear()
         world.lead()
-        assert world.reconciler.unfinished() == []
+        assert world.term.modes.all_unfinished() == []
         for workload in (IMPORT, of_stand_in):
             assert await world.reconcile(workload) == Done()
         assert world.server.writes() == []

@@ -234,8 +234,9 @@ class TestAStandInThatWasLeft:
     async def test_one_that_somebody_else_made_is_left_alone(self) -> None:
         """C16: whoever can create Jobs could have reroll create others."""
         world = World()
-        annotations = {"reroll.dev/stands-in-for": "import"}
-        world.server.put(JOBS, a_played_job("forged", **annotations), "mallory")
+        manifest = a_played_job("forged")
+        manifest["metadata"]["annotations"][STANDS_IN_FOR] = "import"
+        world.server.put(JOBS, manifest, "mallory")
         world.tell(f"{JOBS}/forged", live=False)
         self.stand_in = "forged"
         assert await self.looked_after(world) == Done()
@@ -258,14 +259,17 @@ class TestAHook:
     @pytest.mark.parametrize("hook", HOOKS)
     async def test_it_is_left_alone_unless_it_is_named(self, hook: str) -> None:
         world = World(auto_all=True)
-        manifest = a_played_job(**{hook: "pre-upgrade"})
+        manifest = a_played_job()
+        manifest["metadata"]["annotations"][hook] = "pre-upgrade"
         del manifest["metadata"]["annotations"]["reroll.dev/auto"]
         await self.changed(world, manifest)
         assert world.server.writes() == []
 
     async def test_one_that_is_named_is_created_again(self) -> None:
         world = World(auto_all=True)
-        await self.changed(world, a_played_job(**{HOOKS[0]: "pre-upgrade"}))
+        manifest = a_played_job()
+        manifest["metadata"]["annotations"][HOOKS[0]] = "pre-upgrade"
+        await self.changed(world, manifest)
         assert "delete import" in world.server.writes()
 
     async def changed(self, world: World, manifest: dict[str, Any]) -> None:
@@ -280,7 +284,7 @@ class TestAHook:
 
 def test_who_made_a_stand_in_is_told_by_the_server() -> None:
     def made(manager: str, *annotations: str) -> dict[str, Any]:
-        fields = {"f:metadata": {"f:annotations": {f"f:{name}": {} for name in annotations}}}
+        fields: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{name}": {} for name in annotations}}}
         return {"manager": manager, "fieldsV1": fields}
 
     ours, theirs = made("reroll", STANDS_IN_FOR), made("mallory", "note")

@@ -6,6 +6,7 @@ Who stands by has no queue, for there is nothing to ask: when it leads, it asks 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from typing import Final
@@ -47,6 +48,7 @@ class Acting:
         *,
         check_key: Callable[[], Awaitable[bool]],
         manager: str,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
         self.api = api
@@ -54,6 +56,7 @@ class Acting:
         self.reporter = reporter
         self.check_key = check_key
         self.manager = manager
+        self.now = now
         self._idle: Queue[WorkloadId] = Queue()
         self.lead: Lead | None = None
         """The one that acts now."""
@@ -97,6 +100,7 @@ class Lead:
             acting.metrics,
             check_key=acting.check_key,
             manager=acting.manager,
+            now=acting.now,
         )
         self._worker = Worker(
             self.queue,
@@ -121,11 +125,11 @@ class Lead:
         """Before the end: create what was deleted and is not there again, which nobody knows as well."""
         loop = asyncio.get_running_loop()
         until = loop.time() + FINISH_WITHIN
-        while (unfinished := self.reconciler.unfinished()) and loop.time() < until:
+        while (unfinished := self.term.modes.all_unfinished()) and loop.time() < until:
             for workload in unfinished:
                 with suppress(ApiError):
                     await self.reconciler.reconcile(workload)
-            await asyncio.sleep(_FINISH_AGAIN if self.reconciler.unfinished() else 0)
+            await asyncio.sleep(_FINISH_AGAIN if self.term.modes.all_unfinished() else 0)
 
     def _is_known(self, workload: WorkloadId) -> bool:
         return self._acting.store.workload(workload) is not None

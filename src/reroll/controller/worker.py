@@ -126,11 +126,13 @@ class Worker(Generic[K]):
             self._settle(key, result)
 
     def _settle(self, key: K, result: Result) -> None:
-        if isinstance(result, Held) and result.at_least is not None:
+        if isinstance(result, Held):
+            log.debug("held", workload=str(key), reason=result.why)
             if result.failed:
                 self._metrics.failed("act", result.failed)
-            self._queue.retry(key, at_least=result.at_least)
-            return
+            if result.at_least is not None:
+                self._queue.retry(key, at_least=result.at_least)
+                return
         self._refusals.pop(key, None)
         self._queue.forget(key)
         if isinstance(result, Again):
