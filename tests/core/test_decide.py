@@ -250,7 +250,9 @@ class TestAsked:
 
     def test_nothing_changed(self) -> None:
         decision = web().ask()
-        assert decision == Decision(Kind.SKIP, "its pods run the current configuration")
+        assert (decision.kind, decision.reason) == (Kind.SKIP, "its pods run the current configuration")
+        assert (decision.changes, decision.applied, decision.notes) == ((), None, ())
+        assert [f.short for f in decision.findings] == ["configmap/app"]
 
     def test_nothing_asks_for_it(self) -> None:
         world = web()

@@ -116,6 +116,8 @@ class Decision(Struct, frozen=True):
     """The owner of the workload should hear of it (Warning Event)."""
     ask_pods: bool = False
     """The decision rests on timestamps: when it would cost little, ask for the pods' ages and decide again."""
+    findings: tuple[Comparison, ...] = ()
+    """What was compared, object by object, so that who explains it need not compare again; () where nothing was."""
 
 
 def decide(s: Situation) -> Decision:
@@ -127,9 +129,11 @@ def decide(s: Situation) -> Decision:
     if decision.kind not in (Kind.SKIP, Kind.WAIT, Kind.REFUSE):
         return decision
     if not s.workload.paused:
-        return Decision(Kind.RESUME, "somebody resumed it, and it no longer counts as paused by reroll")
+        resumed = "somebody resumed it, and it no longer counts as paused by reroll"
+        return Decision(Kind.RESUME, resumed, findings=decision.findings)
     if pause.over(s.now):
-        return Decision(Kind.RESUME, "it was paused when it was rolled, and that was long enough")
+        over_now = "it was paused when it was rolled, and that was long enough"
+        return Decision(Kind.RESUME, over_now, findings=decision.findings)
     over = pause.since + (pause.period or 0.0)
     if decision.kind is Kind.WAIT:
         return replace(decision, until=over if decision.until is None else min(over, decision.until))
@@ -165,6 +169,18 @@ def _decide(s: Situation) -> Decision:
     rekeyed = before.key_id != s.key_id and any(not name.startswith("configmap/") for name in before.configs)
     findings = _compare(s, counting, before, rekeyed)
     notes = notes + tuple(f.note for f in findings if f.note)
+    return replace(_compared(s, counting, findings, rekeyed, notes), findings=findings)
+
+
+def _compared(
+    s: Situation,
+    counting: Sequence[Consumed],
+    findings: Sequence[Comparison],
+    rekeyed: bool,
+    notes: tuple[str, ...],
+) -> Decision:
+    """The decision on what was found for each object that counts."""
+    w, home = s.workload, s.workload.id.namespace
     stale = tuple(f.stale for f in findings if f.stale is not None)
     if not stale:
         return _settled(s, counting, findings, rekeyed, notes)
