@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from reroll.core.kinds import ROLLOUT
-from reroll.core.policy import PolicyDefaults
 from reroll.core.records import WorkloadId
-from reroll.insight.explain import Explanation, explain
+from reroll.insight.explain import explain
+from reroll.insight.explanation import Explanation
+from reroll.settings import Settings
 
 Json = dict[str, Any]
 LEVEL = [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
@@ -222,7 +223,7 @@ async def explained(stage: Any) -> Explanation:
     """What `reroll explain rollout/web` says."""
     workload = WorkloadId("Rollout", stage.namespace, "web")
     return await explain(
-        stage.client, workload, PolicyDefaults(), key_places=[(stage.namespace, "reroll-digest-key")]
+        stage.client, workload, Settings(), key_places=[(stage.namespace, "reroll-digest-key")]
     )
 
 
