@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from reroll.controller.config_objects import ConfigObjects, Digester, content
 from reroll.core.compare import current
-from reroll.core.consumption import consumption, patterns
+from reroll.core.consumption import consumption, patterns, with_recorded
 from reroll.core.digests import DigestKey
 from reroll.core.kinds import KINDS, WorkloadKind
 from reroll.core.marks import NATIVE, MarkStyle
@@ -357,7 +357,7 @@ class Store:
         if not self._in_scope(record.id.namespace, labels):
             policy = Policy()
         consumed = (
-            consumption(record, policy, _with_recorded(record, self.configs.existing))
+            consumption(record, policy, with_recorded(record, self.configs.existing))
             if policy.enabled
             else ()
         )
@@ -398,27 +398,6 @@ class Store:
         for workload in list(self._by_namespace.get(name, ())):
             self._derive(self._workloads[workload].record)
             self.ask(workload, None)
-
-
-Existing = Callable[[ConfigKind, str], Iterable[str]]
-
-
-def _with_recorded(record: WorkloadRecord, existing: Existing) -> Existing:
-    """`existing`, and what is recorded as applied: a pattern goes on matching an object that was deleted, so
-    that its return with other content is seen."""
-    recorded = record.applied.configs.keys() if record.applied is not None else ()
-    if not recorded:
-        return existing
-
-    def names(kind: ConfigKind, namespace: str) -> Iterable[str]:
-        yield from existing(kind, namespace)
-        for short in recorded:
-            parts = short.split("/")
-            home = record.id.namespace if len(parts) == 2 else parts[1]
-            if parts[0] == kind and home == namespace:
-                yield parts[-1]
-
-    return names
 
 
 def _pods_start(previous: WorkloadRecord | None, record: WorkloadRecord) -> bool:
