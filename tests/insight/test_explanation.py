@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from reroll.cli.explanation import show
-from reroll.core.decide import Decision, Kind, Situation, decide
+from reroll.core.decide import Decision, Kind, PodAges, Situation, decide
 from reroll.core.digests import config_map_digests
 from reroll.core.policy import Pause, Policy
+from reroll.core.proof import NOT_PERMITTED
 from reroll.core.records import (
     Applied,
     AppliedKeys,
@@ -45,20 +47,31 @@ def there(data: Mapping[str, str], **fields: Any) -> ConfigRecord:
 NOW = there({"level": "info"})
 
 
+YOUNG = PodAges(2, 2_000.0)
+
+
 def situation(
     states: Mapping[ConfigId, ConfigState],
     *,
     policy: Policy = FOLLOW,
     applied: dict[str, AppliedKeys] | None = None,
     uses: tuple[Consumed, ...] = (consumed(APP, "level"),),
+    pods: PodAges = YOUNG,
     **fields: Any,
 ) -> Situation:
-    """The Deployment shop/web. `applied`: what is recorded; None: nothing, it was never seen."""
+    """The Deployment shop/web, whose pods are as a rule younger than its configuration. `applied`: what is recorded;
+    None: nothing, it was never seen."""
     record = Applied(template="t", key_id="k", configs=applied) if applied is not None else None
     references = tuple(ref for c in uses for ref in c.references)
     workload = deployment(**{"applied": record, "replicas": 2, "references": references} | fields)
     return Situation(
-        workload=workload, policy=policy, consumed=uses, states=states, key_id="k", now=2_000_000_000.0
+        workload=workload,
+        policy=policy,
+        consumed=uses,
+        states=states,
+        key_id="k",
+        now=2_000_000_000.0,
+        pods=pods,
     )
 
 
@@ -85,14 +98,29 @@ def verdict(found: Explanation) -> str:
 
 
 ADOPTED = recorded(situation({APP: NOW}))
-CHANGED = there({"level": "debug"})
+CHANGED = replace(there({"level": "debug"}), stamp=3_000.0)
 
 
 class TestStates:
     def test_nothing_changed(self) -> None:
         found = explained(situation({APP: NOW}, applied=ADOPTED))
         assert [(c.state, c.followed, c.stale, c.note) for c in found.configs] == [("same", True, False, "")]
-        assert verdict(found) == "up to date"
+        assert (verdict(found), found.current) == ("up to date", True)
+
+    @pytest.mark.parametrize("pods", [NOT_PERMITTED, PodAges(2, 500.0, (500.0, 2_000.0))])
+    def test_pods_that_are_older_or_not_known_are_not_said_to_be_current(self, pods: PodAges) -> None:
+        found = explained(situation({APP: NOW}, applied=ADOPTED, pods=pods))
+        assert (found.decision, found.current, found.stale) == ("skip", False, False)
+        assert verdict(found) == "not stale"
+
+    def test_pods_that_are_left_behind_are_told_first(self) -> None:
+        s = situation({APP: NOW}, applied=ADOPTED)
+        assert s.workload.applied is not None
+        left = replace(s.workload.applied, since=1_500, left=1, of=2, by="kubectl")
+        found = explained(replace(s, workload=replace(s.workload, applied=left)))
+        assert (found.decision, found.current, found.left) == ("skip", False, 1)
+        assert verdict(found) == "some of its pods run older configuration, and are left as they are"
+        assert "1 of 2 pods" in text(found)
 
     def test_changed(self) -> None:
         found = explained(situation({APP: CHANGED}, applied=ADOPTED))

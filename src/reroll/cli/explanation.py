@@ -12,7 +12,7 @@ from reroll.insight.explanation import ConfigExplanation, Explanation
 _VERDICTS = {
     "adopt": ("not seen yet", "yellow"),
     "roll": ("stale: it would be rolled now", "red"),
-    "record": ("up to date, its record is not", "yellow"),
+    "record": ("its record is to be written", "yellow"),
     "resume": ("it would be resumed now", "yellow"),
     "refuse": ("not acted on", "red"),
 }
@@ -53,6 +53,8 @@ def _verdict(e: Explanation) -> tuple[str, str]:
     """(in few words how it stands, colour). It says no more than the decision and what could be read."""
     if e.outside:
         return "left out by the controller's settings", "yellow"
+    if e.left and e.decision in ("skip", "record"):
+        return "some of its pods run older configuration, and are left as they are", "red"
     if e.decision == "wait":
         return ("stale: it is not rolled yet", "red") if e.stale else ("it waits", "yellow")
     if e.decision != "skip":
@@ -62,9 +64,13 @@ def _verdict(e: Explanation) -> tuple[str, str]:
     states = {config.state for config in e.configs if config.followed}
     if not states or "not compared" in states:
         return "nothing is to be done", "yellow"
-    if "can't be read" in states:
-        return "up to date, as far as it can be read", "yellow"
-    return "up to date", "green"
+    if not e.current:
+        return "not stale", "yellow"
+    return (
+        ("up to date, as far as it can be read", "yellow")
+        if "can't be read" in states
+        else ("up to date", "green")
+    )
 
 
 def _pods(e: Explanation) -> str:

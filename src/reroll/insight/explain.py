@@ -15,7 +15,6 @@ from msgspec import Struct
 
 from reroll.controller.ages import Ages
 from reroll.controller.digest_key import DigestKeySecret
-from reroll.controller.others import find_reloader
 from reroll.core.applied import APPLIED
 from reroll.core.consumption import consumption, patterns, with_recorded
 from reroll.core.decide import Decision, Kind, PodAges, Situation, decide
@@ -29,10 +28,14 @@ from reroll.core.observe import (
     SecretObject,
     config_record,
     decode_object,
+    status_of,
+    with_revisions,
     with_template_of,
     workload_record,
 )
 from reroll.core.policy import Policy
+from reroll.core.progress import Progress, progress
+from reroll.core.proof import NOT_PERMITTED
 from reroll.core.records import (
     ConfigId,
     ConfigKind,
@@ -44,14 +47,15 @@ from reroll.core.records import (
 )
 from reroll.dialects import Dialects
 from reroll.dialects.marks import style_of
+from reroll.dialects.presence import find_reloader
 from reroll.insight.explanation import Explanation, tell
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, NotFound
+from reroll.kube.pages import METADATA_ONLY
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
 from reroll.modes import rollout
 from reroll.settings import Scope, Settings
 
-_METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 _SOURCES: dict[ConfigKind, Resource] = {"configmap": CONFIG_MAPS, "secret": SECRETS}
 
 _namespace = msgspec.json.Decoder(NamespaceObject).decode
@@ -82,6 +86,7 @@ class _Workload(NamedTuple):
     """A workload as it is read."""
 
     record: WorkloadRecord
+    progress: Progress | None
     marks: MarkStyle
     labels: Mapping[str, str]
 
@@ -101,9 +106,10 @@ class _Reading:
 
     async def explain(self, workload: WorkloadId, key_places: Sequence[tuple[str, str]]) -> Explanation:
         settings, notes = self._settings, self._notes
-        record, marks, labels = await self._workload(workload)
+        record, how_far, marks, labels = await self._workload(workload)
         if record.template_of is not None:
             record = with_template_of(record, await self._lender(record.template_of), None)
+        record = with_revisions(record, None, complete=how_far is not None and how_far.complete)
         home = await self._namespace(workload.namespace)
         policy = await self._policy(record, home.annotations or {})
         outside = self._scope.outside(workload, labels, home.labels or {})
@@ -115,6 +121,7 @@ class _Reading:
         existing = with_recorded(record, lambda kind, space: names.get((kind, space), ()))
         consumed = () if outside else consumption(record, policy, existing)
         states = {c.config: await self._state(c.config, key) for c in consumed}
+        ages = await self._ages(workload)
         situation = Situation(
             workload=record,
             policy=policy,
@@ -123,7 +130,8 @@ class _Reading:
             key_id=key.id if key else (record.applied.key_id if record.applied else ""),
             now=time.time(),
             kind=self._kinds[workload.kind],
-            pods=await self._ages(workload),
+            pods=ages if ages is not None else NOT_PERMITTED,
+            progress=how_far,
             marks=marks,
         )
         decision = Decision(Kind.SKIP, outside) if outside else decide(situation)
@@ -150,7 +158,9 @@ class _Reading:
             manager=self._settings.field_manager,
             style=style,
         )
-        return _Workload(record, style, obj.metadata.labels or {})
+        status = status_of(obj, workload.kind)
+        how_far = progress(status, workload.kind) if status is not None else None
+        return _Workload(record, how_far, style, obj.metadata.labels or {})
 
     async def _lender(self, lender: WorkloadId) -> WorkloadRecord | None:
         """The workload that another one has its pod template from, if the controller watches it."""
@@ -234,7 +244,7 @@ class _Reading:
                 asked = pattern.kind in (None, kind) and self._watched(kind, space)
                 if asked and (kind, space) not in names:
                     try:
-                        page = _names(await self._client.list_page(source.path(space), accept=_METADATA))
+                        page = _names(await self._client.list_page(source.path(space), accept=METADATA_ONLY))
                     except ApiError as error:
                         self._notes.append(f"{source.plural} of {space} can't be listed ({error.message})")
                         page = _Names()
@@ -265,13 +275,10 @@ class _Reading:
         )
 
     async def _ages(self, workload: WorkloadId) -> PodAges | None:
-        try:
-            ages = await Ages(self._client).of(workload)
-        except ApiError as error:
-            self._notes.append(f"its pods can't be listed: {error.message}")
-            return None
+        asked = Ages(self._client)
+        ages = await asked.of(workload, kind=self._kinds[workload.kind])
         if ages is None:
-            self._notes.append("its pods may not be listed with these credentials")
+            self._notes.append(asked.problem)
         return ages
 
 

@@ -22,8 +22,9 @@ from reroll.core.records import WorkloadId
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, Conflict, NotFound, TooManyRequests
 from reroll.kube.resources import PODS
+from reroll.modes.bodies import place, timestamp
 from reroll.modes.restart import Pod, evict, next_step, pods_of
-from reroll.modes.rollout import path, place, timestamp
+from reroll.modes.rollout import path
 from reroll.pipeline.live import RESTARTABLE, RESTARTED_AT, Live, read
 from reroll.pipeline.progress import Progress
 from reroll.pipeline.reasons import why
@@ -243,7 +244,7 @@ class Restarter:
 
     async def _replace_pods(self, target: Target, live: Live, deadline: float) -> Outcome:
         method, workload, kind = self._options.method, target.workload, KINDS[target.workload.kind]
-        pods = await pods_of(self._client, workload, kind)
+        pods = await pods_of(self._client, workload, kind, live.pods_selector)
         going = {
             pod.short for pod in pods if not pod.going and (target.pods is None or pod.name in target.pods)
         }
@@ -279,7 +280,7 @@ class Restarter:
                 if ended is not None:
                     return replace(outcome(target, ended.state, ended.words, method), reasons=ended.reasons)
             await asyncio.sleep(_EVERY)
-            pods = await pods_of(self._client, workload, kind)
+            pods = await pods_of(self._client, workload, kind, live.pods_selector)
             live = await read(self._client, workload)
 
     async def _send_away(self, namespace: str, pod: Pod) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 from msgspec.structs import replace
 
-from reroll.core.applied import APPLIED
+from reroll.core.applied import APPLIED, decode, encode
 from reroll.core.decide import PodAges
 from reroll.core.kinds import DEPLOYMENT, WORKLOAD_KINDS
 from reroll.core.labels import LabelSelector
@@ -99,7 +99,7 @@ class Cluster:
             wrote = {"manager": MANAGER, "time": self._timestamp()}
             fields: dict[str, Any] = {"f:spec": {"f:template": {}}}
             meta["managedFields"] = [*(meta.get("managedFields") or []), {**wrote, "fieldsV1": fields}]
-        raw = msgspec.json.encode(value)
+        raw = msgspec.json.encode(_rolled_out(value))
         self.workloads[workload] = Workload(raw, origin.origin)
         return raw
 
@@ -138,8 +138,16 @@ class Cluster:
         )
         merged["metadata"]["resourceVersion"] = self._next()
         merged["metadata"]["generation"] = value["metadata"]["generation"] + (merged.get("spec") != spec)
-        workload.raw = msgspec.json.encode(merged)
+        workload.raw = msgspec.json.encode(_rolled_out(merged))
         return workload.raw
+
+    async def create(self, path: str, body: bytes) -> bytes:
+        """Jobs and evictions are not played."""
+        raise Forbidden("nothing is created here", status=403)
+
+    async def delete(self, path: str, body: bytes | None = None, *, attempts: int = 4) -> bytes:
+        """Jobs are not played."""
+        raise Forbidden("nothing is deleted here", status=403)
 
     async def list_page(self, path: str, *, accept: str | None = None) -> bytes:
         """The pods of a namespace, as far as their ages are known, or the Deployments that run Reloader. Raises
@@ -210,15 +218,13 @@ class Cluster:
     def _completed(self, raw: bytes) -> bytes:
         """What a server adds to a plain manifest, as far as it counts."""
         meta = _meta(raw)
-        if meta.uid and meta.generation and version_number(meta.resource_version):
-            return raw
         value: dict[str, Any] = msgspec.json.decode(raw)
         found = value["metadata"]
         found["uid"] = meta.uid or self._uid()
         found["generation"] = meta.generation or 1
         if not version_number(meta.resource_version):
             found["resourceVersion"] = self._next()
-        return msgspec.json.encode(value)
+        return msgspec.json.encode(_rolled_out(value))
 
     @staticmethod
     def _metas(world: World) -> Iterator[ObjectMeta]:
@@ -237,7 +243,22 @@ def _in_our_marks(raw: bytes, ours: MarkStyle) -> bytes:
         return raw  # reroll's own mark is taken for one in every style
     value: dict[str, Any] = msgspec.json.decode(raw)
     style.take(value["spec"]["template"])
+    annotations = value["metadata"]["annotations"]
+    annotations[APPLIED] = encode(replace(decode(annotations[APPLIED]), mark=None))
     return msgspec.json.encode(value)
+
+
+def _rolled_out(value: dict[str, Any]) -> dict[str, Any]:
+    """A workload as its controller leaves it when its rollout has ended: here every rollout ends at once."""
+    wanted = value["spec"].get("replicas", 1)
+    value["status"] = {
+        "observedGeneration": value["metadata"]["generation"],
+        **dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), wanted),
+        "desiredNumberScheduled": 1,
+        "updatedNumberScheduled": 1,
+        "numberAvailable": 1,
+    }
+    return value
 
 
 class _Object(msgspec.Struct, gc=False):

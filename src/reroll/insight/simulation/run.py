@@ -9,13 +9,17 @@ from contextlib import contextmanager
 
 import msgspec
 
-from reroll.controller.others import find_reloader
+from reroll.controller.follow import Follow
 from reroll.controller.queue import Queue
 from reroll.controller.reconcile import Reconciler
+from reroll.controller.rules import rules_of
 from reroll.controller.store import Store
-from reroll.core.kinds import WORKLOAD_KINDS
+from reroll.controller.term import Term, Told
+from reroll.controller.worker import Worker
+from reroll.core.kinds import KINDS, WORKLOAD_KINDS
 from reroll.core.observe import decode_workload
 from reroll.core.records import ConfigId, WorkloadId
+from reroll.dialects.presence import find_reloader
 from reroll.insight.simulation.answer import Answer
 from reroll.insight.simulation.bad_input import BadInput
 from reroll.insight.simulation.changes import Changes
@@ -74,7 +78,7 @@ class _Play:
             self._config_kinds,
         )
         self._read_everything()
-        actors = [asyncio.create_task(self._reconciler.work()) for _ in range(self._settings.actors)]
+        actors = [asyncio.create_task(self._worker.work()) for _ in range(self._settings.actors)]
         try:
             self._working = True
             await self._rest(loop, actors)
@@ -104,26 +108,23 @@ class _Play:
         self._queue: Queue[WorkloadId] = Queue(random=random.Random(0).random)
         self._store = Store(
             world.key,
-            settings.policy_defaults(),
+            rules_of(
+                settings,
+                dialects=settings.dialects(reloader_runs=await self._reloader_runs()),
+                kinds=KINDS,
+                digester=known_content,
+            ),
             ask=self._ask,
             want=self._want,
-            dialects=settings.dialects(reloader_runs=await self._reloader_runs()),
-            marks=settings.mark_style(),
-            selected=self._scope.of_configs.matches if settings.config_selector else None,
-            field_manager=settings.field_manager,
-            in_scope=self._scope.covers,
             now=self._now,
-            content=known_content,
         )
+        follow = Follow(self._recorder, metrics, clock=loop.time, now=self._now)
+        term = Term(lambda workload: True, self._recorder, self._store, follow)
         self._reconciler = Reconciler(
-            self._store,
-            self._queue,
-            self._cluster,
-            self._recorder,
-            metrics,
-            check_key=self._check_key,
-            now=self._now,
+            self._store, self._cluster, term, metrics, check_key=self._check_key, now=self._now
         )
+        listener = Told(term, self._store)
+        self._worker = Worker(self._queue, self._reconciler.reconcile, listener, metrics)
 
     async def _reloader_runs(self) -> bool:
         """Whether the controller finds stakater/Reloader in this cluster, as it asks at its start."""
