@@ -63,7 +63,7 @@ class _OneKind:
     def upsert(self, obj: WorkloadObject, *, live: bool) -> None:
         self._templates.take(self._kind, obj)
 
-    def delete(self, namespace: str, name: str, *, live: bool) -> None:
+    def delete(self, namespace: str, name: str, *, live: bool, version: str) -> None:
         pass
 
     def known(self) -> list[tuple[str, str]]:
@@ -261,7 +261,14 @@ class Stage:
         return found if len(found) >= count else None
 
     async def events(self, name: str) -> list[Json]:
-        """Events on one workload, of reroll."""
+        """Events on one workload, of reroll: what it decided and did."""
+        return [event for event in await self._all_events(name) if event["action"] != "Follow"]
+
+    async def ends(self, name: str) -> list[Json]:
+        """Events on one workload, of reroll: what became of its rollouts."""
+        return [event for event in await self._all_events(name) if event["action"] == "Follow"]
+
+    async def _all_events(self, name: str) -> list[Json]:
         items = self._json(await self.client.list_page(self.path("Event")))["items"]
         return [
             event

@@ -15,9 +15,9 @@ from reroll.app import Controller
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
 from reroll.pipeline.apply import ApplyOptions, ApplyResult, apply
-from reroll.pipeline.live import RESTARTED_AT
 from reroll.pipeline.place import Manifest, in_order
 from reroll.pipeline.restart import Options
+from reroll.rollouts.live import RESTARTED_AT
 from tests.conftest import Cluster
 from tests.controller.conftest import NewWorkload, Stage
 from tests.pipeline.starts import started_before_now

@@ -14,12 +14,12 @@ from reroll.core.records import WorkloadId
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
 from reroll.manifests.problem import ManifestError
-from reroll.modes.rollout import path
 from reroll.pipeline.place import read_manifests
 from reroll.pipeline.restart import Options, restart
 from reroll.pipeline.result import Outcome
 from reroll.pipeline.selection import Target
-from reroll.pipeline.wait import follow
+from reroll.rollouts.paths import path
+from reroll.rollouts.wait import follow
 from reroll.sandbox.server import Sandbox
 from tests.controller.conftest import NewWorkload
 

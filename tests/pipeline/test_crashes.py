@@ -13,12 +13,12 @@ import pytest
 from reroll.core.records import WorkloadId
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
-from reroll.modes.rollout import path
-from reroll.pipeline.live import RESTARTED_AT, read
-from reroll.pipeline.progress import progress
 from reroll.pipeline.restart import Options, restart
 from reroll.pipeline.selection import Target
-from reroll.pipeline.wait import follow
+from reroll.rollouts.live import RESTARTED_AT, read
+from reroll.rollouts.paths import path
+from reroll.rollouts.progress import progress
+from reroll.rollouts.wait import follow
 from reroll.sandbox.crashes import CRASH_IF
 from reroll.sandbox.server import Sandbox
 from tests.controller.conftest import NewWorkload
@@ -79,4 +79,4 @@ async def test_a_stateful_set_is_freed_of_its_broken_pod(client: Client, new_wor
     items = msgspec.json.decode(await client.list_page("/api/v1/namespaces/default/pods"))["items"]
     assert all(RESTARTED_AT not in each["metadata"].get("annotations", {}) for each in items)
     # What was taken away came back, and reads what it read: a restart taken back brings no older content back.
-    assert progress(live, "StatefulSet").state == "going"
+    assert progress(live, "StatefulSet").verdict == "going"

@@ -13,10 +13,10 @@ from reroll.core.records import WorkloadId
 from reroll.core.selector import parse_items
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
-from reroll.pipeline.live import RESTARTED_AT
 from reroll.pipeline.restart import Options, restart
 from reroll.pipeline.result import Outcome, Result
 from reroll.pipeline.selection import Target, Wanted, select
+from reroll.rollouts.live import RESTARTED_AT
 from tests.controller.conftest import NewWorkload, Stage
 from tests.pipeline.starts import started_before_now
 
@@ -192,7 +192,7 @@ async def test_a_restart_of_somebody_else_is_not_taken_back(stage: Stage, new_wo
     found = (await run(stage, target(stage, "web"), rollback=True, view=Meddling())).outcomes[0]
     assert found.state == "failed"
     assert not found.rolled_back
-    assert "somebody else has restarted it since" in found.message
+    assert "changed again meanwhile; not taken back" in found.message
     assert await mark(stage, "web") == theirs
 
 

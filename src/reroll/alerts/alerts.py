@@ -16,11 +16,13 @@ from typing import Final
 import structlog
 from msgspec import Struct
 
+from reroll.alerts.addresses import parse_targets
 from reroll.alerts.delivery import DeliveryError, Poster, persist
 from reroll.alerts.message import Message, Style, compose
 from reroll.alerts.notice import Notice
 from reroll.alerts.target import Target
 from reroll.kube.backoff import Backoff
+from reroll.settings import Settings
 
 log = structlog.get_logger("reroll.alerts")
 
@@ -105,6 +107,10 @@ class Alerts:
         finally:
             self._hurry.clear()
 
+    def dropped(self) -> int:
+        """Notices that nobody is told of."""
+        return sum(line.dropped for line in self._lines)
+
     def statistics(self) -> AlertStatistics:
         """What became of the notices so far."""
         lines = self._lines
@@ -115,7 +121,7 @@ class Alerts:
             told=sum(line.told for line in lines),
             retried=sum(line.retried for line in lines),
             failed=sum(line.failed for line in lines),
-            dropped=sum(line.dropped for line in lines),
+            dropped=self.dropped(),
             problem="; ".join(line.problem for line in lines if line.problem),
         )
 
@@ -210,3 +216,11 @@ class _Line:
         if (now := time.monotonic()) - self._warned_at >= _WARN_EVERY:
             self._warned_at = now
             log.warning("alerts are dropped", target=self.target.label, problem=why, dropped=self.dropped)
+
+
+def alerts_of(settings: Settings, style: Style) -> Alerts | None:
+    """The alerts that the settings ask for, if they do. Raises ValueError for an address that is not understood."""
+    if not settings.alert_url:
+        return None
+    targets = parse_targets(settings.alert_url, settings.alert_sink)
+    return Alerts(targets, style=style, info=settings.alert_info, proxy=settings.alert_proxy)

@@ -7,7 +7,7 @@ watched while they are served (`controller.served`); reroll is ready without the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -18,6 +18,7 @@ from reroll.controller.class_statuses import Classes, ClassObject, ClassStatuses
 from reroll.controller.handlers import Configs, Namespaces, Workloads
 from reroll.controller.served import ServedKinds
 from reroll.controller.store import Store
+from reroll.controller.tasks import Start
 from reroll.core.kinds import WorkloadKind
 from reroll.core.observe import ConfigMapObject, NamespaceObject, SecretObject, object_type
 from reroll.core.records import ConfigKind
@@ -38,15 +39,13 @@ _KINDS_OF = {"configmaps": "configmap", "secrets": "secret"}
 _decode_namespace = msgspec.json.Decoder(NamespaceObject).decode
 
 AnyReflector: TypeAlias = Reflector[Any]
-Start: TypeAlias = Callable[[Coroutine[Any, Any, None], str], None]
-"""Starts a task that runs for as long as the controller does, by its name."""
 
 
 class Watches:
     """Reflectors of all that the settings name. `start` starts them, `read` waits until they have read everything.
 
     `kinds`: the kinds of workload, by `WorkloadKind.id`; what a custom one's objects are called is learned and put
-    in. `config_kinds`: the kinds of config object.
+    in. `config_kinds`: the kinds of config object. `failed` is called for each failure of a handler.
     """
 
     def __init__(
@@ -56,8 +55,10 @@ class Watches:
         settings: Settings,
         kinds: MutableMapping[str, WorkloadKind],
         config_kinds: Sequence[ConfigKind],
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
         self._client, self._store, self._kinds, self._config_kinds = client, store, kinds, config_kinds
+        self._failed = failed
         self._selector = settings.workload_selector
         self._namespaces = settings.namespaces
         self._scopes = settings.namespaces or ("",)
@@ -113,6 +114,7 @@ class Watches:
             object_type,
             namespace=scope,
             on_state=self._on_state,
+            on_fault=self._failed,
             **options,
         )
 

@@ -27,10 +27,13 @@ from reroll.core.observe import (
     SecretObject,
     config_record,
     decode_object,
+    status_of,
     with_template_of,
     workload_record,
 )
 from reroll.core.policy import Policy, PolicyDefaults
+from reroll.core.progress import Progress, progress
+from reroll.core.proof import NOT_PERMITTED
 from reroll.core.records import (
     Applied,
     AppliedKeys,
@@ -49,8 +52,9 @@ from reroll.dialects import ALL, Dialects
 from reroll.dialects.marks import style_of
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, NotFound
+from reroll.kube.pages import METADATA_ONLY
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
-from reroll.modes import rollout
+from reroll.rollouts.paths import path
 
 
 class Place(Struct, frozen=True):
@@ -113,9 +117,12 @@ class Explanation(Struct, frozen=True):
     paused: bool
     pods: int | None
     oldest_pod: str | None
+    runs: str = ""
+    """What its pods run: current, rolling, older, or "" where it is not known."""
+    rollout: str | None = None
+    """How far its rollout is."""
 
 
-_METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 _SOURCES: dict[ConfigKind, Resource] = {"configmap": CONFIG_MAPS, "secret": SECRETS}
 
 _namespace = msgspec.json.Decoder(NamespaceObject).decode
@@ -147,7 +154,7 @@ async def explain(
     """
     kind = kinds[workload.kind]
     notes: list[str] = []
-    record, marks = await _record(client, workload, kinds)
+    record, marks, how_far = await _record(client, workload, kinds)
     if record.template_of is not None:
         record = with_template_of(record, await _lender(client, record.template_of, notes), None)
     dialects = ALL if reloader else Dialects(reloader=None)
@@ -166,8 +173,9 @@ async def explain(
         key_id=key.id if key else (record.applied.key_id if record.applied else ""),
         now=time.time(),
         kind=kind,
-        pods=ages,
+        pods=ages if ages is not None else NOT_PERMITTED,
         marks=marks,
+        progress=how_far,
     )
     return _explanation(situation, decide(situation), notes, key_known=key is not None)
 
@@ -177,11 +185,13 @@ async def explain(
 
 async def _record(
     client: Client, workload: WorkloadId, kinds: Mapping[str, WorkloadKind] = KINDS
-) -> tuple[WorkloadRecord, MarkStyle]:
-    """A workload, and how its controller marks it."""
-    obj = decode_object(kinds[workload.kind], await client.get(rollout.path(workload, kinds)))
+) -> tuple[WorkloadRecord, MarkStyle, Progress | None]:
+    """A workload, how its controller marks it, and how far its rollout is."""
+    obj = decode_object(kinds[workload.kind], await client.get(path(workload, kinds)))
     style = style_of(obj.spec.template, (obj.metadata.annotations or {}).get(APPLIED))
-    return workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0, style=style), style
+    record = workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0, style=style)
+    status = status_of(obj, workload.kind)
+    return record, style, progress(status, workload.kind) if status is not None else None
 
 
 async def _lender(client: Client, lender: WorkloadId, notes: list[str]) -> WorkloadRecord | None:
@@ -237,7 +247,7 @@ async def _existing(
             space = pattern.namespace or record.id.namespace
             if pattern.kind in (None, kind) and (kind, space) not in names:
                 try:
-                    page = _names(await client.list_page(source.path(space), accept=_METADATA))
+                    page = _names(await client.list_page(source.path(space), accept=METADATA_ONLY))
                 except ApiError as error:
                     notes.append(f"{source.plural} of {space} can't be listed ({error.message})")
                     page = _Names()
@@ -267,13 +277,10 @@ async def _state(client: Client, config: ConfigId, key: DigestKey | None) -> Con
 
 
 async def _ages(client: Client, workload: WorkloadId, notes: list[str]) -> PodAges | None:
-    try:
-        ages = await Ages(client).of(workload)
-    except ApiError as error:
-        notes.append(f"its pods can't be listed: {error.message}")
-        return None
+    asked = Ages(client)
+    ages = await asked.of(workload)
     if ages is None:
-        notes.append("its pods may not be listed with these credentials")
+        notes.append(asked.problem)
     return ages
 
 
@@ -303,8 +310,10 @@ def _explanation(s: Situation, decision: Decision, notes: Sequence[str], *, key_
         configs=tuple(configs),
         replicas=w.replicas,
         paused=w.paused,
-        pods=s.pods.count if s.pods else None,
-        oldest_pod=_time(s.pods.oldest) if s.pods and s.pods.count else None,
+        pods=s.pods.count if s.pods and s.pods.count >= 0 else None,
+        oldest_pod=_time(s.pods.oldest) if s.pods and s.pods.count > 0 else None,
+        runs=decision.runs,
+        rollout=s.progress.words if s.progress is not None else None,
     )
 
 

@@ -18,12 +18,13 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 import structlog
 
 from reroll.kube.backoff import Backoff
+from reroll.kube.client import MERGE_PATCH
 from reroll.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
 from reroll.kube.event_object import (
     FIELD_LIMIT,
@@ -38,6 +39,7 @@ from reroll.kube.event_object import (
     event_name,
     microtime,
 )
+from reroll.kube.ports import Sender
 from reroll.kube.resources import EVENTS
 
 __all__ = [
@@ -46,7 +48,6 @@ __all__ = [
     "SERIES_WINDOW",
     "EventRecorder",
     "ObjectReference",
-    "Sender",
     "Statistics",
 ]
 
@@ -68,14 +69,6 @@ _ATTEMPTS = 6  # with the backoff below, 15 to 30 s: a restart of the API server
 _FIRST_RETRY, _LAST_RETRY = 0.5, 8.0
 _WARN_EVERY = 600.0  # seconds between log lines about drops for the same reason
 _FULL = "too many Events wait to be sent; the oldest go first, Normal before Warning"
-_MERGE_PATCH = "application/merge-patch+json"
-
-
-class Sender(Protocol):
-    """What is needed of a client. Both raise subclasses of `ApiError`."""
-
-    async def create(self, path: str, body: bytes) -> object: ...
-    async def patch(self, path: str, body: bytes, *, content_type: str) -> object: ...
 
 
 class Statistics(msgspec.Struct, frozen=True):
@@ -181,13 +174,15 @@ class EventRecorder:
         action: str,
         note: str,
         related: ObjectReference | None = None,
+        once: str = "",
     ) -> None:
         """Have an Event sent some time soon. Never waits and never fails.
 
         `reason` is why it happened and `action` what was done or tried, each one word in CamelCase for
         machines; `note` is for people and is cut to the 1,024 bytes that the API allows. The same again
         within six minutes becomes a series of the first. What may be said is the caller's to know: a note
-        must not hold a value of a Secret.
+        must not hold a value of a Secret. `once`: what it is about; two processes that report the same make one Event,
+        because its name follows from that.
         """
         self._recorded += 1
         now = asyncio.get_running_loop().time()
@@ -204,6 +199,8 @@ class EventRecorder:
             self._plan_series(entry)
             return
         entry = self._new_entry(key, regarding, type, reason, action, note, related, now)
+        if once:
+            entry.event.metadata.name = event_name(regarding.name, once)
         if len(self._normal) + len(self._warning) >= self._capacity and not self._make_room(type):
             self._drop(entry, "full", _FULL)
             return
@@ -422,7 +419,7 @@ class EventRecorder:
             path = f"{entry.path}/{entry.event.metadata.name}"
             try:
                 body = msgspec.json.encode(SeriesPatch(series))
-                await self._sender.patch(path, body, content_type=_MERGE_PATCH)
+                await self._sender.patch(path, body, content_type=MERGE_PATCH)
                 self._updated += 1
             except NotFound:
                 entry.created = False  # its time to live ran out (an hour, by default): send it whole

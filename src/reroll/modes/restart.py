@@ -12,67 +12,26 @@ A kind whose own controller restarts pods (Argo Rollout, spec.restartAt) is told
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from reroll.core.applied import APPLIED, RESTARTING, encode
 from reroll.core.decide import Decision
-from reroll.core.kinds import DEPLOYMENT, DEPLOYMENT_CONFIG, ROLLOUT, WorkloadKind
+from reroll.core.kinds import WorkloadKind
 from reroll.core.observe import epoch
 from reroll.core.records import WorkloadId, WorkloadRecord
-from reroll.kube.errors import Conflict, Gone, NotFound
+from reroll.kube import pods
+from reroll.kube.errors import Conflict, NotFound, TooManyRequests
+from reroll.kube.pods import Controller, list_pods
+from reroll.kube.ports import Creator, Lister
 from reroll.kube.resources import PODS
-from reroll.modes.rollout import on_top, place, timestamp
+from reroll.modes.bodies import on_top, place, timestamp
+from reroll.modes.mode import Mode, Outcome, Patch, Subject, Wait
 
 _UID = 8  # characters of a uid that tell pods of one workload apart; a thousand pods take 9 kB
-_HASH_LABELS = {DEPLOYMENT.id: "pod-template-hash", ROLLOUT.id: "rollouts-pod-template-hash"}
-
-
-_OF_DEPLOYMENT_CONFIG = "openshift.io/deployment-config.name"
-"""Annotation of the pods of a DeploymentConfig; a ReplicationController stands between the two."""
-
-
-class _Owner(Struct, gc=False, rename="camel"):
-    api_version: str = ""
-    kind: str = ""
-    name: str = ""
-    controller: bool | None = None
-
-
-class _Meta(Struct, gc=False, rename="camel"):
-    name: str = ""
-    uid: str = ""
-    creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-    owner_references: list[_Owner] | None = None
-
-
-class _Condition(Struct, gc=False):
-    type: str = ""
-    status: str = ""
-
-
-class _Status(Struct, gc=False):
-    phase: str = ""
-    conditions: list[_Condition] | None = None
-
-
-class _Pod(Struct, gc=False):
-    metadata: _Meta
-    status: _Status = msgspec.field(default_factory=_Status)
-
-
-class _ListMeta(Struct, gc=False):
-    continue_: str | None = msgspec.field(default=None, name="continue")
-
-
-class _Pods(Struct, gc=False):
-    metadata: _ListMeta
-    items: list[_Pod] | None = None
+_LOOK_AGAIN = 1.0  # seconds after which a restart that has begun is looked after
 
 
 class _DaemonSetStatus(Struct, gc=False, rename="camel"):
@@ -83,7 +42,15 @@ class _HasStatus(Struct, gc=False):
     status: _DaemonSetStatus = msgspec.field(default_factory=_DaemonSetStatus)
 
 
-_decode = msgspec.json.Decoder(_Pods).decode
+class _Selecting(Struct, gc=False):
+    selector: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _HasSelector(Struct, gc=False):
+    spec: _Selecting = msgspec.field(default_factory=_Selecting)
+
+
+_decode_selector = msgspec.json.Decoder(_HasSelector).decode
 _decode_status = msgspec.json.Decoder(_HasStatus).decode
 
 
@@ -114,53 +81,118 @@ class Next(Struct, frozen=True):
     """Pods that are still to go, those that are being deleted among them. 0: the restart is done."""
 
 
-class Lister(Protocol):
-    """What is asked of the server."""
+class Evict(Mode):
+    """Has the pods evicted one after another."""
 
-    async def list_page(self, path: str, *, accept: str | None = None) -> bytes: ...
+    def __init__(self) -> None:
+        self._restarting: dict[WorkloadId, tuple[str, tuple[str, ...]]] = {}
+        """Workload -> its uid, and the pods that are to go, as they were last seen written down."""
+        self._selectors: dict[WorkloadId, tuple[str, str]] = {}
+        """Workload -> its uid, and the selector of its pods."""
+
+    async def begin(self, subject: Subject, decision: Decision) -> Patch:
+        """See `Mode`."""
+        kind = subject.kind
+        pods, _ = await self._look(subject)
+        if kind.custom and not pods:
+            subject.tell.warn(
+                subject,
+                "NotRolled",
+                "Evict",
+                "none of its pods was found, so none is evicted: the mode restart is for kinds that own their pods "
+                "themselves; use the mode rollout",
+            )
+        return Patch(begin(subject.record, decision, to_go(pods, decision)))
+
+    async def proceed(self, subject: Subject) -> Outcome | None:
+        """Evict the next pod, if it is its turn. Whoever removes annotations that they don't know does not end a
+        restart, so what was written down is remembered."""
+        record, policy = subject.record, subject.policy
+        workload = record.id
+        uid, remembered = self._restarting.get(workload, ("", ()))
+        written = record.restarting or (remembered if uid == record.uid else ())
+        if not written:
+            return None
+        self._restarting[workload] = record.uid, written
+        pods, wanted = await self._look(subject)
+        step = next_step(written, pods, wanted)
+        if not step.left or not policy.enabled or policy.mode != "restart":
+            self.forget(workload)
+            left = f"the mode restart was taken away, {step.left} pods stay" if step.left else ""
+            return Patch(end(record), ends=left or "all pods that ran before are gone")
+        for pod in step.evict:
+            try:
+                await evict(subject.api, workload.namespace, pod)
+            except TooManyRequests as error:
+                why = f"pod {pod.name} can't be evicted yet, and is tried again: {error.message}"
+                subject.tell.held(subject, why)
+                return Wait(why, at_least=error.retry_after or 0.0)
+        if step.wait_for:
+            subject.tell.waits(subject, step.wait_for)
+        else:
+            subject.tell.held(subject, "")
+        return Wait(step.wait_for or "its pods are evicted one after another", after=_LOOK_AGAIN)
+
+    async def _look(self, subject: Subject) -> tuple[tuple[Pod, ...], int | None]:
+        """Its pods, and how many it is to have. The workload is read for its selector once, and each time where its
+        status alone tells how many pods it is to have."""
+        record, kind, wanted = subject.record, subject.kind, subject.record.replicas
+        uid, selector = self._selectors.get(record.id, ("", ""))
+        if wanted is None or uid != record.uid:
+            found = await subject.api.get(subject.path)
+            selector = selector_of(kind, found)
+            self._selectors[record.id] = record.uid, selector
+            wanted = desired(found) if wanted is None else wanted
+        return await pods_of(subject.api, record.id, kind, selector), wanted
+
+    def forget(self, workload: WorkloadId) -> None:
+        """See `Mode`."""
+        self._restarting.pop(workload, None)
+        self._selectors.pop(workload, None)
 
 
-class Creator(Protocol):
-    async def create(self, path: str, body: bytes) -> bytes: ...
+class RestartAt(Mode):
+    """Tells a kind's own controller to restart its pods."""
+
+    async def begin(self, subject: Subject, decision: Decision) -> Patch:
+        """See `Mode`."""
+        present = await subject.read()
+        return Patch(tell(subject.record, decision, subject.kind, subject.now, present))
 
 
-async def pods_of(client: Lister, workload: WorkloadId, kind: WorkloadKind) -> tuple[Pod, ...]:
-    """The pods that a workload controls, and that have not come to their end. Raises ApiError."""
-    found: list[Pod] = []
-    token: str | None = None
-    while True:
-        path = PODS.path(workload.namespace, limit=500, **{"continue": token})
-        try:
-            page = _decode(await client.list_page(path))
-        except Gone:
-            found, token = [], None
-            continue
-        for pod in page.items or ():
-            meta, status = pod.metadata, pod.status
-            if status.phase in ("Succeeded", "Failed") or not _controls(workload, kind, meta):
-                continue
-            ready = any(c.type == "Ready" and c.status == "True" for c in status.conditions or ())
-            going = meta.deletion_timestamp is not None
-            found.append(Pod(meta.name, meta.uid, epoch(meta.creation_timestamp), ready, going))
-        token = page.metadata.continue_
-        if not token:
-            return tuple(found)
+async def pods_of(
+    client: Lister, workload: WorkloadId, kind: WorkloadKind, selector: str = ""
+) -> tuple[Pod, ...]:
+    """The pods that a workload controls, and that have not come to their end. Raises ApiError.
+
+    `selector`: the workload's own spec.selector as a labelSelector (`selector_of`), so that the server sends no others.
+    "": all pods of the namespace are read, and its own are told by their owner.
+    """
+    wanted = Controller(kind.group, kind.kind, workload.name)
+    return tuple(
+        [
+            Pod(
+                pod.metadata.name,
+                pod.metadata.uid,
+                epoch(pod.metadata.creation_timestamp),
+                pod.ready,
+                pod.metadata.deletion_timestamp is not None,
+            )
+            for pod in await list_pods(client, workload.namespace, selector=selector)
+            if pod.metadata.workload == wanted
+        ]
+    )
 
 
-def _controls(workload: WorkloadId, kind: WorkloadKind, meta: _Meta) -> bool:
-    """A ReplicaSet is named after its Deployment or Rollout with a hash appended, so none has to be read. Versions of
-    an API don't count: an object of an old one is the same in the new one."""
-    suffix = (meta.labels or {}).get(_HASH_LABELS.get(kind.id, ""), "")
-    for owner in meta.owner_references or ():
-        if owner.controller:
-            if suffix and owner.kind == "ReplicaSet":
-                return owner.name == f"{workload.name}-{suffix}"
-            if kind.id == DEPLOYMENT_CONFIG.id:
-                of = (meta.annotations or {}).get(_OF_DEPLOYMENT_CONFIG)
-                return owner.kind == "ReplicationController" and of == workload.name
-            group = owner.api_version.rpartition("/")[0]
-            return (group, owner.kind, owner.name) == (kind.group, kind.kind, workload.name)
-    return False
+def selector_of(kind: WorkloadKind, workload: bytes) -> str:
+    """The label selector of a workload's pods, out of its JSON, as a list request takes it; "" where it has none that
+    is understood. A custom kind may mean something else by that field."""
+    if kind.custom:
+        return ""
+    try:
+        return pods.selector_of(_decode_selector(workload).spec.selector)
+    except msgspec.DecodeError:
+        return ""
 
 
 def to_go(pods: Sequence[Pod], decision: Decision) -> tuple[Pod, ...]:
