@@ -25,6 +25,7 @@ MANAGER = "kube-controller-manager"
 class Deployments:
     def __init__(self, server: Server, pods: Pods) -> None:
         self._server, self._pods = server, pods
+        self._hashes: dict[tuple[str, int], str] = {}
 
     def acts(self) -> Iterator[Act]:
         for deployment in self._server.all("deployments"):
@@ -39,11 +40,19 @@ class Deployments:
 
     def newest(self, deployment: Object) -> Object | None:
         """The ReplicaSet of its template."""
-        wanted = _hash(deployment)
+        wanted = self._hash(deployment)
         for found in self.replica_sets(deployment):
             if found["metadata"]["labels"][HASH] == wanted:
                 return found
         return None
+
+    def _hash(self, deployment: Object) -> str:
+        """Of its template; another one for a namesake, whose ReplicaSets may still be there."""
+        at = (deployment["metadata"]["uid"], deployment["metadata"]["generation"])
+        found = self._hashes.get(at)
+        if found is None:
+            found = self._hashes[at] = hash_of([at[0], deployment["spec"]["template"]])
+        return found
 
     # --- ReplicaSets ---------------------------------------------------------------------------------
 
@@ -111,7 +120,7 @@ class Deployments:
 
     def _create(self, deployment: Object) -> Object:
         template = deployment["spec"]["template"]
-        hashed = _hash(deployment)
+        hashed = self._hash(deployment)
         labels = {**((template.get("metadata") or {}).get("labels") or {}), HASH: hashed}
         manifest = {
             "metadata": {
@@ -223,11 +232,6 @@ class Deployments:
         if deployment["spec"].get("paused"):
             status["conditions"][1] = condition("Progressing", "Unknown", "DeploymentPaused")
         return status
-
-
-def _hash(deployment: Object) -> str:
-    """Of its template; another one for a namesake, whose ReplicaSets may still be there."""
-    return hash_of([deployment["metadata"]["uid"], deployment["spec"]["template"]])
 
 
 def revision_of(replica_set: Object) -> int:

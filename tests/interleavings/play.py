@@ -10,7 +10,7 @@ hold.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from reroll.core.policy import PolicyDefaults
@@ -27,12 +27,13 @@ from tests.interleavings.people import People
 from tests.interleavings.pods import Act, Pods
 from tests.interleavings.server import Server
 from tests.interleavings.statefulsets import StatefulSets
-from tests.interleavings.worlds import KEYS, Choose, draw
+from tests.interleavings.worlds import KEYS, Choose, describe, draw
 
 T = TypeVar("T")
 
 _REST_STEPS = 3000
 _REST_SECONDS = 4000.0
+_ACTS_AT_REST = 6
 
 
 class Flavour(NamedTuple):
@@ -89,6 +90,7 @@ class Play:
         for plural, manifest in given.configs:
             self.server.create(plural, manifest, "kubectl-create")
         for plural, manifest in given.workloads:
+            self.steps.append(describe(plural, manifest))
             self.server.create(plural, manifest, "kubectl-create")
             if plural == "jobs":
                 self.ledger.jobs.add(manifest["metadata"]["name"])
@@ -150,7 +152,7 @@ class Play:
             possible += [(8, self._answer), (4, self._do)]
         if self.wire.answered():
             possible.append((6, self._hear))
-        if next(iter(self._acts()), None) is not None:
+        if next(self._acts(), None) is not None:
             possible += [(8, self._act), (4, self._work)]
         possible += [(12, self._change), (6, self._wait)]
         if next(self.jobs.ends(), None) is not None:
@@ -167,8 +169,12 @@ class Play:
     def _one(self, of: list[T]) -> T:
         return of[self._choose(len(of))]
 
-    def _acts(self) -> list[Act]:
-        return [*self.deployments.acts(), *self.stateful_sets.acts(), *self.jobs.acts(), *self.pods.acts()]
+    def _acts(self) -> Iterator[Act]:
+        """What the cluster's own controllers can do now. Good until the first of it is done."""
+        yield from self.deployments.acts()
+        yield from self.stateful_sets.acts()
+        yield from self.jobs.acts()
+        yield from self.pods.acts()
 
     def _deliver(self) -> None:
         lines = [(m, watch) for m in self.members for watch in m.watches if watch.line]
@@ -205,7 +211,7 @@ class Play:
         self.wire.hear(request)
 
     def _act(self) -> None:
-        act = self._one(self._acts())
+        act = self._one(list(self._acts()))
         self._say(act.words)
         act.do()
 
@@ -213,11 +219,11 @@ class Play:
         """The cluster's own controllers do several things in a row."""
         self._say("the cluster works:")
         for _ in range(4 + self._choose(20)):
-            acts = self._acts()
-            if not acts:
+            act = next(self._acts(), None)
+            if act is None:
                 break
-            self._say(f"  {acts[0].words}")
-            acts[0].do()
+            self._say(f"  {act.words}")
+            act.do()
 
     def _end_job(self) -> None:
         act = self._one(list(self.jobs.ends()))
@@ -424,16 +430,21 @@ class Play:
                 self.wire.hear(request)
             return True
         lines = [(member, watch) for member in self.members for watch in member.watches if watch.line]
-        if lines:
-            for member, watch in lines:
+        for member, watch in lines:
+            while watch.line:
                 self._say(f"{member.name} hears: {watch.words()}")
                 watch.deliver()
+        if lines:
             return True
-        acts = self._acts()
-        for act in acts[:1]:
+        worked = False
+        for _ in range(_ACTS_AT_REST):
+            act = next(self._acts(), None)
+            if act is None:
+                break
             self._say(act.words)
             act.do()
-        return bool(acts)
+            worked = True
+        return worked
 
     def _next_timer(self) -> float | None:
         """When the next timer rings; None: there is none."""

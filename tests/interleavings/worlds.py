@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tests.interleavings.pods import Use
+from tests.interleavings.pods import Use, uses
 from tests.interleavings.server import Object
 
 Choose = Callable[[int], int]
@@ -85,3 +85,20 @@ def template(name: str, used: list[Use]) -> Object:
             source = {"secretKeyRef" if of_secret else "configMapKeyRef": {**ref, "key": use.key}}
             container.setdefault("env", []).append({"name": f"V{number}", "valueFrom": source})
     return {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}
+
+
+def describe(plural: str, manifest: Object) -> str:
+    """In words."""
+    spec: Any = manifest["spec"]
+    of_pods = spec["jobTemplate"]["spec"]["template"] if plural == "cronjobs" else spec["template"]
+    read = ", ".join(f"{use}{' (optional)' if use.optional else ''}" for use in uses(of_pods))
+    how = {
+        "replicas": spec.get("replicas"),
+        "mode": manifest["metadata"]["annotations"].get("reroll.dev/mode"),
+        "strategy": spec.get("strategy", {}).get("type"),
+        "update": spec.get("updateStrategy"),
+        "finalizers": manifest["metadata"].get("finalizers"),
+        "ttl": spec.get("ttlSecondsAfterFinished"),
+    }
+    words = ", ".join(f"{name} {value}" for name, value in how.items() if value is not None)
+    return f"          {plural}/{manifest['metadata']['name']} reads {read}" + (f"; {words}" if words else "")
