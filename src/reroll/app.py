@@ -34,12 +34,8 @@ from reroll.controller.report import Reporter, Words
 from reroll.controller.store import Store
 from reroll.controller.watches import Start, Watches
 from reroll.core.digests import DigestKey
-from reroll.core.kinds import followed_kinds
-from reroll.core.labels import LabelSelector
-from reroll.core.policy import PolicyDefaults
 from reroll.core.records import ConfigId, WorkloadId
 from reroll.dialects import Dialects
-from reroll.dialects.marks import STYLES
 from reroll.dialects.reloader import DEFAULT_KEYS
 from reroll.kube.backoff import Backoff
 from reroll.kube.client import Client
@@ -47,7 +43,7 @@ from reroll.kube.config import ClusterConfig
 from reroll.kube.errors import ApiError
 from reroll.kube.events import EventRecorder
 from reroll.kube.lease import LeaderElection, unique_identity
-from reroll.settings import Settings, config_kinds
+from reroll.settings import Settings
 from reroll.web.server import Check, serve
 
 log = structlog.get_logger("reroll")
@@ -65,7 +61,7 @@ class Controller:
     """The parts, put together. `run` works until `stop` is called.
 
     `dialects`, `metrics` and `words` are others than those by the settings; `at_work` is run once when work begins.
-    Raises ValueError from the constructor for a label selector or an address that is not understood.
+    Raises ValueError from the constructor for a setting or an address that is not understood.
     """
 
     def __init__(
@@ -105,35 +101,21 @@ class Controller:
         self.key_secret = DigestKeySecret(
             self.client, settings.key_namespace or cluster.namespace, settings.key_secret
         )
-        selector = LabelSelector.parse(settings.namespace_selector)
-        of_configs = LabelSelector.parse(settings.config_selector)
-        LabelSelector.parse(settings.workload_selector)  # the server applies it; a mistake is better told now
-        self.config_kinds = config_kinds(settings.config_kinds)
-        self.kinds = followed_kinds(settings.kinds, settings.custom_kinds)
+        scope = settings.scope()
+        self.config_kinds = settings.followed_config_kinds()
+        self.kinds = settings.followed_kinds()
         self.store = Store(
             DigestKey(bytes(32)),  # replaced before anything is read
-            PolicyDefaults(
-                auto_all=settings.auto_all,
-                settle=settings.settle,
-                settle_max=settings.settle_max,
-                allow_cross_namespace=settings.cross_namespace,
-                instantiate=settings.cron_jobs == "instantiate",
-                finished_jobs=settings.finished_jobs,
-                on_create={"auto": None, "always": True, "never": False}[settings.on_create],
-                on_delete=settings.on_delete,
-                kinds=self.config_kinds,
-            ),
+            settings.policy_defaults(),
             ask=self._ask,
             want=lambda config: self.reader.want(config),
-            dialects=dialects or Dialects(reloader=DEFAULT_KEYS if settings.reloader_annotations else None),
-            marks=STYLES[settings.marks],
+            dialects=dialects or settings.dialects(),
+            marks=settings.mark_style(),
             arrived=self._arrived,
             read_all=bool(settings.webhook_url),
-            selected=of_configs.matches if settings.config_selector else None,
+            selected=scope.of_configs.matches if settings.config_selector else None,
             field_manager=settings.field_manager,
-            in_scope=lambda namespace, labels: (
-                namespace not in settings.namespaces_to_ignore and selector.matches(labels)
-            ),
+            in_scope=scope.covers,
             kinds=self.kinds,
         )
         self.reader = Reader(self.client, self.store.configs, self.metrics, settings.namespaces or ("",))

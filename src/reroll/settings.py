@@ -18,14 +18,58 @@ import yaml
 from msgspec import Meta, Struct
 
 from reroll.core.durations import parse_duration
-from reroll.core.kinds import followed_kinds
-from reroll.core.policy import plural
-from reroll.core.records import ConfigKind
+from reroll.core.kinds import WorkloadKind, followed_kinds
+from reroll.core.labels import LabelSelector
+from reroll.core.marks import MarkStyle
+from reroll.core.policy import PolicyDefaults, plural
+from reroll.core.records import ConfigKind, WorkloadId
 from reroll.core.selector import ALL_KINDS
+from reroll.dialects import Dialects
+from reroll.dialects.marks import STYLES
+from reroll.dialects.reloader import DEFAULT_KEYS
 
 
 class SettingsError(ValueError):
     """A setting that can't be used; the message names where it came from and what is valid."""
+
+
+class Scope(Struct, frozen=True):
+    """Which objects the settings are about, with their selectors and kinds read."""
+
+    namespaces: tuple[str, ...]
+    """Empty: all."""
+    ignored: frozenset[str]
+    """Namespaces that are left alone."""
+    of_namespaces: LabelSelector
+    of_workloads: LabelSelector
+    of_configs: LabelSelector
+    """What labels of config objects must match; others are known, and not followed."""
+    kinds: Mapping[str, WorkloadKind]
+    """The kinds of workload, by `WorkloadKind.id`."""
+
+    def covers(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """True if the controller acts in a namespace that has these labels."""
+        return not self.namespace_outside(namespace, labels)
+
+    def namespace_outside(self, namespace: str, labels: Mapping[str, str]) -> str:
+        """Why the controller does not act in this namespace, in words that name the setting; "" if it does."""
+        if self.namespaces and namespace not in self.namespaces:
+            return "its namespace is none of those that the controller works in (--namespace)"
+        if namespace in self.ignored:
+            return "its namespace is left alone (--namespaces-to-ignore)"
+        if not self.of_namespaces.matches(labels):
+            return "the labels of its namespace don't match --namespace-selector"
+        return ""
+
+    def outside(
+        self, workload: WorkloadId, labels: Mapping[str, str], namespace_labels: Mapping[str, str]
+    ) -> str:
+        """Why the controller does not act on this workload, whatever its annotations say; "" if it does."""
+        if workload.kind not in self.kinds:
+            return "its kind is none of those that the controller follows (--kinds, --custom-kinds)"
+        if not self.of_workloads.matches(labels):
+            return "its labels don't match --workload-selector"
+        return self.namespace_outside(workload.namespace, namespace_labels)
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -106,6 +150,65 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     log_format: Literal["auto", "human", "json"] = "auto"
     """auto: human on a terminal, JSON otherwise."""
 
+    # What follows from the settings, for all who decide by them: the controller, `reroll simulate`, `reroll explain`.
+
+    def policy_defaults(self) -> PolicyDefaults:
+        """What holds for a workload where no annotation says otherwise. Raises SettingsError."""
+        return PolicyDefaults(
+            auto_all=self.auto_all,
+            settle=self.settle,
+            settle_max=self.settle_max,
+            allow_cross_namespace=self.cross_namespace,
+            instantiate=self.cron_jobs == "instantiate",
+            finished_jobs=self.finished_jobs,
+            on_create={"auto": None, "always": True, "never": False}[self.on_create],
+            on_delete=self.on_delete,
+            kinds=self.followed_config_kinds(),
+        )
+
+    def dialects(self, *, reloader_runs: bool = False) -> Dialects:
+        """Whose annotations are understood.
+
+        `reloader_runs`: stakater/Reloader was found in the cluster. Its annotations are then left to it, because both
+        together would roll twice, unless the setting `beside_reloader` says otherwise.
+        """
+        understood = self.reloader_annotations and (self.beside_reloader or not reloader_runs)
+        return Dialects(reloader=DEFAULT_KEYS if understood else None)
+
+    def mark_style(self) -> MarkStyle:
+        """How pod templates are marked."""
+        return STYLES[self.marks]
+
+    def followed_kinds(self) -> dict[str, WorkloadKind]:
+        """The kinds of workload, by `WorkloadKind.id`. Raises SettingsError."""
+        try:
+            return followed_kinds(self.kinds, self.custom_kinds)
+        except ValueError as error:
+            raise SettingsError(f"settings: {error}") from error
+
+    def followed_config_kinds(self) -> tuple[ConfigKind, ...]:
+        """The kinds of config object. Raises SettingsError."""
+        return config_kinds(self.config_kinds)
+
+    def scope(self) -> Scope:
+        """Which objects are acted on at all. Raises SettingsError."""
+        return Scope(
+            namespaces=self.namespaces,
+            ignored=frozenset(self.namespaces_to_ignore),
+            of_namespaces=_selector("namespace_selector", self.namespace_selector),
+            of_workloads=_selector("workload_selector", self.workload_selector),
+            of_configs=_selector("config_selector", self.config_selector),
+            kinds=self.followed_kinds(),
+        )
+
+
+def _selector(name: str, text: str) -> LabelSelector:
+    """The setting of that name as a selector. Raises SettingsError."""
+    try:
+        return LabelSelector.parse(text)
+    except ValueError as error:
+        raise SettingsError(f"settings: {name}: {error}") from error
+
 
 PREFIX = "REROLL_"
 _INJECTED = re.compile(r"REROLL_(SERVICE_(HOST|PORT)|PORT|TEST_|REQUIRE_)")
@@ -133,11 +236,8 @@ def load(
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(f"settings: {error}") from error
-    try:
-        followed_kinds(settings.kinds, settings.custom_kinds)
-    except ValueError as error:
-        raise SettingsError(f"settings: {error}") from error
-    config_kinds(settings.config_kinds)
+    settings.scope()
+    settings.followed_config_kinds()
     if settings.namespace_selector and settings.namespaces:
         raise SettingsError(
             "settings: namespace_selector and namespaces exclude each other: "

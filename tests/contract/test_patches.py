@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from reroll.kube.client import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
+from reroll.kube.client import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from tests.contract.servers import Server, differences, normal
 from tests.contract.test_requests import CONFIG_MAPS, config_map
 
@@ -161,21 +161,21 @@ PATCHES: list[tuple[str, Any]] = [
     (JSON_PATCH, [{"op": "remove", "path": "/spec/template/spec/containers/1"}]),
     (JSON_PATCH, [{"op": "add", "path": "/spec/template/spec/containers/0/env/0", "value": {"name": "Z", "value": "0"}}, {"op": "move", "from": "/metadata/labels/a", "path": "/metadata/labels/b"}]),
     (JSON_PATCH, [{"op": "test", "path": "/spec/replicas", "value": 0}, {"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "app:2"}, {"op": "copy", "from": "/spec/template/spec/containers/0/env", "path": "/spec/template/spec/containers/1/env"}]),
-    (STRATEGIC_PATCH, {"spec": {"template": {"spec": {"containers": [{"name": "side", "image": "side:2"}]}}}}),
-    (STRATEGIC_PATCH, {"spec": {"template": {"spec": {"containers": [{"name": "new", "image": "new"}]}}}}),
-    (STRATEGIC_PATCH, {"spec": {"template": {"spec": {"containers": [{"name": "side", "$patch": "delete"}]}}}}),
-    (STRATEGIC_PATCH, {"spec": {"template": {"spec": {"$setElementOrder/containers": [{"name": "side"}, {"name": "app"}], "containers": [{"name": "app", "image": "app:2"}]}}}}),
-    (STRATEGIC_PATCH, {"spec": {"template": {"spec": {"containers": [{"$patch": "replace"}, {"name": "only", "image": "only"}], "initContainers": [{"$patch": "replace"}]}}}}),
-    (STRATEGIC_PATCH, {"spec": {"template": {"spec": {"containers": [{"name": "app", "env": [{"name": "B", "valueFrom": None, "value": "2"}, {"name": "D", "value": "4"}]}]}}}}),
-    (STRATEGIC_PATCH, {"spec": {"template": {"spec": {"containers": [{"name": "app", "$setElementOrder/env": [{"name": "C"}, {"name": "E"}, {"name": "A"}], "env": [{"name": "E", "value": "5"}, {"name": "B", "$patch": "delete"}]}]}}}}),
-    (STRATEGIC_PATCH, {"spec": {"template": {"spec": {"containers": [{"name": "app", "ports": [{"containerPort": 80, "name": "http"}], "volumeMounts": [{"mountPath": "/etc/app", "$patch": "delete"}, {"name": "empty", "mountPath": "/e"}]}]}}}}),
-    (STRATEGIC_PATCH, {"spec": {"template": {"spec": {"volumes": [{"name": "config", "$retainKeys": ["name", "secret"], "configMap": None, "secret": {"secretName": "s"}}]}}}}),
-    (STRATEGIC_PATCH, {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}}),
-    (STRATEGIC_PATCH, {"spec": {"template": {"spec": {"tolerations": [{"key": "b", "operator": "Exists"}], "nodeSelector": {"more": "x"}}}}}),
-    (STRATEGIC_PATCH, {"metadata": {"finalizers": ["example.com/a", "example.com/b"]}}),
-    (STRATEGIC_PATCH, {"metadata": {"labels": {"$patch": "replace", "only": "this"}}}),
-    (STRATEGIC_PATCH, {"spec": {"template": {"spec": {"imagePullSecrets": [{"name": "more"}], "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["a"]}]}}}}),
-    (STRATEGIC_PATCH, {"spec": {"template": {"spec": {"containers": [{"name": "app", "readinessProbe": {"httpGet": None, "tcpSocket": {"port": "more"}}}]}}}}),
+    (STRATEGIC_MERGE_PATCH, {"spec": {"template": {"spec": {"containers": [{"name": "side", "image": "side:2"}]}}}}),
+    (STRATEGIC_MERGE_PATCH, {"spec": {"template": {"spec": {"containers": [{"name": "new", "image": "new"}]}}}}),
+    (STRATEGIC_MERGE_PATCH, {"spec": {"template": {"spec": {"containers": [{"name": "side", "$patch": "delete"}]}}}}),
+    (STRATEGIC_MERGE_PATCH, {"spec": {"template": {"spec": {"$setElementOrder/containers": [{"name": "side"}, {"name": "app"}], "containers": [{"name": "app", "image": "app:2"}]}}}}),
+    (STRATEGIC_MERGE_PATCH, {"spec": {"template": {"spec": {"containers": [{"$patch": "replace"}, {"name": "only", "image": "only"}], "initContainers": [{"$patch": "replace"}]}}}}),
+    (STRATEGIC_MERGE_PATCH, {"spec": {"template": {"spec": {"containers": [{"name": "app", "env": [{"name": "B", "valueFrom": None, "value": "2"}, {"name": "D", "value": "4"}]}]}}}}),
+    (STRATEGIC_MERGE_PATCH, {"spec": {"template": {"spec": {"containers": [{"name": "app", "$setElementOrder/env": [{"name": "C"}, {"name": "E"}, {"name": "A"}], "env": [{"name": "E", "value": "5"}, {"name": "B", "$patch": "delete"}]}]}}}}),
+    (STRATEGIC_MERGE_PATCH, {"spec": {"template": {"spec": {"containers": [{"name": "app", "ports": [{"containerPort": 80, "name": "http"}], "volumeMounts": [{"mountPath": "/etc/app", "$patch": "delete"}, {"name": "empty", "mountPath": "/e"}]}]}}}}),
+    (STRATEGIC_MERGE_PATCH, {"spec": {"template": {"spec": {"volumes": [{"name": "config", "$retainKeys": ["name", "secret"], "configMap": None, "secret": {"secretName": "s"}}]}}}}),
+    (STRATEGIC_MERGE_PATCH, {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}}),
+    (STRATEGIC_MERGE_PATCH, {"spec": {"template": {"spec": {"tolerations": [{"key": "b", "operator": "Exists"}], "nodeSelector": {"more": "x"}}}}}),
+    (STRATEGIC_MERGE_PATCH, {"metadata": {"finalizers": ["example.com/a", "example.com/b"]}}),
+    (STRATEGIC_MERGE_PATCH, {"metadata": {"labels": {"$patch": "replace", "only": "this"}}}),
+    (STRATEGIC_MERGE_PATCH, {"spec": {"template": {"spec": {"imagePullSecrets": [{"name": "more"}], "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["a"]}]}}}}),
+    (STRATEGIC_MERGE_PATCH, {"spec": {"template": {"spec": {"containers": [{"name": "app", "readinessProbe": {"httpGet": None, "tcpSocket": {"port": "more"}}}]}}}}),
 ]  # fmt: skip
 
 
@@ -208,7 +208,7 @@ async def test_lists_of_texts_are_merged_and_cut(both: tuple[Server, Server]) ->
     await same(
         both,
         ("POST", CONFIG_MAPS, start, "application/json"),
-        ("PATCH", f"{CONFIG_MAPS}/app", cut, STRATEGIC_PATCH),
+        ("PATCH", f"{CONFIG_MAPS}/app", cut, STRATEGIC_MERGE_PATCH),
         ("PATCH", f"{CONFIG_MAPS}/app", {"metadata": {"finalizers": None}}, MERGE_PATCH),
     )
 
@@ -316,7 +316,7 @@ async def test_replaced_objects_and_their_managers(both: tuple[Server, Server]) 
 SECRETS = "/api/v1/namespaces/NS/secrets"
 
 
-@pytest.mark.parametrize("content_type", [MERGE_PATCH, STRATEGIC_PATCH])
+@pytest.mark.parametrize("content_type", [MERGE_PATCH, STRATEGIC_MERGE_PATCH])
 async def test_string_data_is_written_into_data(both: tuple[Server, Server], content_type: str) -> None:
     secret = {
         "apiVersion": "v1",

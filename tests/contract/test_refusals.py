@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reroll.kube.client import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
+from reroll.kube.client import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from tests.contract.servers import Server, normal
 from tests.contract.test_requests import CONFIG_MAPS, DEPLOYMENTS, SECRETS, config_map, deployment
 
@@ -118,7 +118,7 @@ async def test_a_refusal(
     [
         (b"{", MERGE_PATCH, 400, "BadRequest"),
         (b"{", JSON_PATCH, 400, "BadRequest"),
-        (b"{", STRATEGIC_PATCH, 400, "BadRequest"),
+        (b"{", STRATEGIC_MERGE_PATCH, 400, "BadRequest"),
         (b"[]", MERGE_PATCH, 400, "BadRequest"),
         (b"{}", JSON_PATCH, 400, "BadRequest"),
         (b"{}", "application/json", 415, "UnsupportedMediaType"),
@@ -129,7 +129,7 @@ async def test_a_refusal(
         ([{"op": "odd", "path": "/data/a"}], JSON_PATCH, 422, "Invalid"),
         ([{"op": "replace", "path": "/data/a", "value": 1}], JSON_PATCH, 422, "Invalid"),
         ({"data": {"a": 1}}, MERGE_PATCH, 422, "Invalid"),
-        ({"data": {"a": 1}}, STRATEGIC_PATCH, 422, "Invalid"),
+        ({"data": {"a": 1}}, STRATEGIC_MERGE_PATCH, 422, "Invalid"),
         ({"data": "x"}, MERGE_PATCH, 422, "Invalid"),
         ({"metadata": {"name": "other"}}, MERGE_PATCH, 400, "BadRequest"),
         ({"metadata": {"namespace": "other"}}, MERGE_PATCH, 400, "BadRequest"),
@@ -137,7 +137,7 @@ async def test_a_refusal(
         ({"data": {"b/c": "1"}}, MERGE_PATCH, 422, "Invalid"),
         ({"kind": "Secret"}, MERGE_PATCH, 422, "Invalid"),
         ({"metadata": {"uid": "11111111-1111-4111-8111-111111111111"}}, MERGE_PATCH, 422, "Invalid"),
-        ({"metadata": {"labels": {"a b": "c"}}}, STRATEGIC_PATCH, 422, "Invalid"),
+        ({"metadata": {"labels": {"a b": "c"}}}, STRATEGIC_MERGE_PATCH, 422, "Invalid"),
         (config_map("app", a="2"), APPLY_PATCH, 422, "Invalid"),  # without a fieldManager
     ],
 )

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from reroll.kube.client import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
+from reroll.kube.client import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from reroll.kube.pages import METADATA_ONLY
 from tests.contract.servers import Server
 
@@ -278,7 +278,7 @@ class TestWriting:
         made = (await server.request("POST", CONFIG_MAPS, config_map("app", a="1"))).body
         for content_type, patch in (
             (MERGE_PATCH, {"data": {"a": "1"}}),
-            (STRATEGIC_PATCH, {"data": {"a": "1"}}),
+            (STRATEGIC_MERGE_PATCH, {"data": {"a": "1"}}),
             (JSON_PATCH, [{"op": "test", "path": "/data/a", "value": "1"}]),
         ):
             answer = await server.request("PATCH", f"{CONFIG_MAPS}/app", patch, content_type=content_type)
@@ -551,7 +551,9 @@ class TestCustomKinds:
         )
         assert own.body["status"] == {"ok": True}
         assert own.body["metadata"]["generation"] == 2
-        strategic = await server.request("PATCH", f"{path}/w", {"spec": {}}, content_type=STRATEGIC_PATCH)
+        strategic = await server.request(
+            "PATCH", f"{path}/w", {"spec": {}}, content_type=STRATEGIC_MERGE_PATCH
+        )
         assert (strategic.code, strategic.reason) == (415, "UnsupportedMediaType")
         unversioned = await server.request("PUT", f"{path}/w", body)
         assert (unversioned.code, unversioned.reason) == (422, "Invalid")

@@ -12,6 +12,7 @@ from reroll.core.compare import current
 from reroll.core.digests import DigestKey, config_map_digest, text
 from reroll.core.observe import ConfigMapObject, ObjectMeta, SecretObject, WorkloadObject, WorkloadSpec
 from reroll.core.policy import PolicyDefaults
+from reroll.core.progress import StatusObject
 from reroll.core.records import Applied, ConfigId, ConfigRecord, Unknown, WorkloadId, WorkloadRecord
 
 APP = ConfigId("configmap", "shop", "app")
@@ -386,11 +387,30 @@ class TestStartsOfPods:
         assert read(adopted) == "a", "new pods wait for what they need, and the old ones go on"
 
     def test_scaling_up_from_nothing(self, adopted: Follower) -> None:
-        deploy(adopted, 4, "t1", replicas=0)
+        deploy(adopted, 4, "t1", replicas=0, observed=True)
         assert workload(adopted).started_with is None, "what it has recorded is what is there"
         adopted.watched(5, "b")
         deploy(adopted, 6, "t1", replicas=2)
         assert read(adopted) == "b"
+
+    def test_scaling_down_and_up_again_before_its_controller_saw_it(self, adopted: Follower) -> None:
+        deploy(adopted, 4, "t1", replicas=0)
+        adopted.watched(5, "b")
+        deploy(adopted, 6, "t1", replicas=2)
+        assert workload(adopted).started_with is None, "its pods go on"
+
+    def test_going_back_to_a_revision_that_still_has_pods(self, adopted: Follower) -> None:
+        deploy(adopted, 4, "t1", observed=True)
+        assert workload(adopted).revisions == (workload(adopted).revision,)
+        deploy(adopted, 5, "t2")
+        assert workload(adopted).origin == "new"
+        deploy(adopted, 6, "t1")
+        assert workload(adopted).origin == "returned"
+        deploy(adopted, 7, "t1", observed=True)
+        assert workload(adopted).revisions == (workload(adopted).revision,)
+        assert workload(adopted).origin == "returned", "its pods are as old as they are"
+        deploy(adopted, 8, "t2")
+        assert workload(adopted).origin == "new", "the pods of before have gone"
 
     def test_another_change_of_the_workload_is_none(self, adopted: Follower) -> None:
         adopted.watched(4, "b")
@@ -434,13 +454,16 @@ def deploy(
     replicas: int = 1,
     applied: Applied | None = None,
     live: bool = True,
+    observed: bool = False,
 ) -> None:
-    """A Deployment that reads configmap/app, as it is at that version."""
+    """A Deployment that reads configmap/app, as it is at that version; `observed`: its rollout has ended."""
     obj = _deployment(("app",), version)
     value = msgspec.json.decode(bytes(obj.spec.template))
     value["metadata"] = {"annotations": {"example.com/version": template}}
     obj.spec.template = msgspec.Raw(msgspec.json.encode(value))
     obj.spec.replicas = replicas
+    if observed:
+        obj.status = StatusObject(version, replicas, replicas, replicas, replicas)
     if applied is not None and obj.metadata.annotations is not None:
         obj.metadata.annotations["reroll.dev/applied"] = encode(applied)
     follower.store.put_workload(obj, "Deployment", live=live)

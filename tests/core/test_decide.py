@@ -250,7 +250,9 @@ class TestAsked:
 
     def test_nothing_changed(self) -> None:
         decision = web().ask()
-        assert decision == Decision(Kind.SKIP, "its pods run the current configuration")
+        assert replace(decision, findings=()) == Decision(
+            Kind.SKIP, "nothing that it consumes has changed since it was recorded"
+        )
 
     def test_nothing_asks_for_it(self) -> None:
         world = web()
@@ -685,7 +687,7 @@ class TestBlocked:
         assert decision.warning
         assert decision.until is None
         assert decision.reason == (
-            "configmap/app changed (PORT); not rolled, for new pods could not start: configmap/need does not exist"
+            "configmap/app changed (PORT); not rolled, because new pods could not start: configmap/need does not exist"
         )
         world.put("need", "a=1")
         assert world.act().kind is Kind.ROLL
@@ -780,7 +782,7 @@ class TestDigestKey:
         world.change_key()
         decision = world.act()
         assert decision.kind is Kind.RECORD
-        assert decision.reason == "the digest key changed: Secrets are recorded anew, nothing is rolled"
+        assert decision.reason == "the digest key changed: Secrets are recorded again, nothing is rolled"
         world.put("secret/tls", {"key": "Mg=="})
         assert world.act().kind is Kind.ROLL
 
@@ -836,7 +838,7 @@ class TestTemplateOfSomebodyElse:
         assert decision.kind is Kind.RECORD
         assert (
             decision.reason
-            == "somebody else changed its pod template; its new pods read the current configuration"
+            == "another client changed its pod template; its new pods read the current configuration"
         )
         assert world.workload.mark == "mark-of-before"
 
@@ -847,8 +849,8 @@ class TestTemplateOfSomebodyElse:
         decision = world.act()
         assert decision.kind is Kind.RECORD
         assert decision.reason == (
-            "configmap/app changed (PORT); somebody else changed its pod template after that, "
-            "so its new pods read the new content"
+            "configmap/app changed (PORT); another client changed its pod template after that, "
+            "and its new pods read the current configuration"
         )
 
     def test_a_change_after_it_rolls(self) -> None:
@@ -964,7 +966,7 @@ class TestDeployedBetweenTwoChanges:
         world.put("app", "PORT=1 HOST=a")
         decision = world.act()
         assert decision.kind is Kind.RECORD
-        assert decision.reason.startswith("somebody else changed its pod template; its new pods read")
+        assert decision.reason.startswith("another client changed its pod template; its new pods read")
 
     def test_scaled_up_in_between(self) -> None:
         world = web()
@@ -975,7 +977,8 @@ class TestDeployedBetweenTwoChanges:
         decision = world.ask()
         assert decision.kind is Kind.RECORD
         assert decision.reason == (
-            "configmap/app changed (PORT); its pods were all started after that, and read the new content"
+            "configmap/app changed (PORT); its pods were all started after that, "
+            "and its new pods read the current configuration"
         )
         world.put("app", "PORT=1 HOST=a")
         assert world.act().kind is Kind.ROLL
@@ -1001,7 +1004,7 @@ class TestUndo:
         world, mark = self.rolled_and_undone()
         decision = world.act()
         assert decision.kind is Kind.RECORD
-        assert "somebody else changed its pod template after that" in decision.reason
+        assert "another client changed its pod template after that" in decision.reason
         assert world.workload.mark == mark
 
     def test_the_old_content_returns(self) -> None:

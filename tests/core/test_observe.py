@@ -329,7 +329,7 @@ class TestTemplateChange:
         live.entries = [entry("helm", 40, "f:template", below="f:spec")]
         after = live.observe(arrived=99.0)
         assert after.template_hash != before.template_hash
-        assert after.template_change == Change(stamp=NOON + 40, arrived=99.0, version=101)
+        assert after.template_change == Change(stamp=NOON + 40, arrived=99.0, version=101, by="helm")
 
     def test_references_are_read_anew(self) -> None:
         live = Live()

@@ -48,22 +48,22 @@ class FakeServer:
         self.in_flight = 0
         self.most_in_flight = 0
 
-    async def create(self, path: str, body: bytes) -> object:
+    async def create(self, path: str, body: bytes) -> bytes:
         event = json.loads(body)
         name = f"{path}/{event['metadata']['name']}"
         async with self._request("create", path):
             if name in self.events:
                 raise AlreadyExists("there already", status=409)
             self.events[name] = event
-        return None
+        return body
 
-    async def patch(self, path: str, body: bytes, *, content_type: str) -> object:
+    async def patch(self, path: str, body: bytes, *, content_type: str = "") -> bytes:
         assert content_type == "application/merge-patch+json"
         async with self._request("patch", path):
             if path not in self.events:
                 raise NotFound("no such event", status=404)
             self.events[path].update(json.loads(body))
-        return None
+        return body
 
     @asynccontextmanager
     async def _request(self, method: str, path: str) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -170,12 +171,21 @@ class TestWhoseAPodIs:
         [read] = await self.found(DAEMON_SET, item)
         assert read == Pod("p", "uid", epoch("2026-01-01T00:00:00Z"), ready=False, going=True)
 
-    async def test_one_that_has_come_to_its_end_does_not_count(self) -> None:
-        ended = [
-            {**self.an_item("apps/v1/DaemonSet", "web"), "status": {"phase": phase}}
-            for phase in ("Succeeded", "Failed")
-        ]
-        assert await self.found(DAEMON_SET, *ended) == ()
+    async def test_those_that_have_come_to_their_end_are_not_asked_for(self) -> None:
+        pages = Pages({"items": []})
+        assert await pods_of(pages, WorkloadId("DaemonSet", "shop", "web"), DAEMON_SET) == ()
+        assert pages.queries[0]["fieldSelector"] == "status.phase!=Succeeded,status.phase!=Failed"
+        assert "labelSelector" not in pages.queries[0]
+
+    async def test_only_those_that_its_selector_finds_are_asked_for(self) -> None:
+        """And the owner is looked at all the same: two workloads can have one selector."""
+        items = [self.an_item("apps/v1/DaemonSet", name) for name in ("web", "other")]
+        pages = Pages({"items": items})
+        found = await pods_of(
+            pages, WorkloadId("DaemonSet", "shop", "web"), DAEMON_SET, "app=web,tier in (a,b)"
+        )
+        assert len(found) == 1
+        assert [query["labelSelector"] for query in pages.queries] == ["app=web,tier in (a,b)"]
 
     async def test_a_list_of_many_pages_that_expires_begins_anew(self) -> None:
         first = self.an_item("apps/v1/DaemonSet", "web", uid="first")
@@ -192,6 +202,10 @@ class Pages:
 
     def __init__(self, *answers: dict[str, Any] | ApiError) -> None:
         self.answers, self.asked = list(answers), list[str]()
+
+    @property
+    def queries(self) -> list[dict[str, str]]:
+        return [dict(parse_qsl(urlsplit(path).query)) for path in self.asked]
 
     async def list_page(self, path: str, *, accept: str | None = None) -> bytes:
         self.asked.append(path)

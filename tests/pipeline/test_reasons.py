@@ -41,7 +41,7 @@ class Answers:
         items = self.pods if "/pods" in path else self.events
         if items is None:
             raise Forbidden("not for you")
-        return msgspec.json.encode({"items": items})
+        return msgspec.json.encode({"metadata": {}, "items": items})
 
     async def get(self, path: str, *, accept: str | None = None, attempts: int = 4) -> bytes:
         self.asked.append(path)

@@ -68,6 +68,7 @@ def stale(
     from reroll.kube.client import Client
     from reroll.kube.config import load_config
     from reroll.kube.errors import NotFound
+    from reroll.kube.pages import METADATA_ONLY_OBJECT
     from reroll.modes import rollout
 
     cluster = load_config(kubeconfig=kubeconfig, context=context)
@@ -82,7 +83,7 @@ def stale(
         async with Client(cluster) as client:
             for workload in only:
                 try:
-                    await client.get(rollout.path(workload), accept=_METADATA)
+                    await client.get(rollout.path(workload), accept=METADATA_ONLY_OBJECT)
                 except NotFound as error:
                     raise Failure(
                         f"there is no {workload.kind.lower()}/{workload.name} in namespace {workload.namespace}"
@@ -120,6 +121,3 @@ def stale(
         for note in found.notes:
             print(f"reroll: {note}", file=sys.stderr)
     return 1 if exit_code and found.stale else 0
-
-
-_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"

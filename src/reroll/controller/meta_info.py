@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 import structlog
 
 from reroll import __version__
 from reroll.kube.errors import AlreadyExists, ApiError
+from reroll.kube.ports import Sender
 from reroll.kube.resources import CONFIG_MAPS
 
 log = structlog.get_logger("reroll.controller")
@@ -19,14 +20,7 @@ NAME: Final = "reloader-meta-info"
 LABELS: Final = {"reloader.stakater.com/meta-info": "reloader"}
 
 
-class Writer(Protocol):
-    """What is asked of the server."""
-
-    async def create(self, path: str, body: bytes) -> bytes: ...
-    async def patch(self, path: str, body: bytes) -> bytes: ...
-
-
-async def publish(client: Writer, namespace: str, deployment: str, options: Mapping[str, Any]) -> None:
+async def publish(client: Sender, namespace: str, deployment: str, options: Mapping[str, Any]) -> None:
     """Write it, once. `options`: the flags that were given, by name. Who may not write it goes on without."""
     build = {
         "releaseVersion": __version__,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
 from reroll.core.observe import ObjectMeta
 from reroll.kube.errors import ApiError
+from reroll.kube.ports import Lister
 from reroll.kube.resources import Resource
 
 _DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
@@ -44,12 +45,6 @@ class _Deployments(Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Deployments).decode
-
-
-class Lister(Protocol):
-    """What is asked of the server."""
-
-    async def list_page(self, path: str, *, accept: str | None = None) -> bytes: ...
 
 
 async def find_reloader(client: Lister, namespaces: tuple[str, ...] = ("",)) -> str | None:

@@ -21,14 +21,15 @@ from reroll.controller.metrics import Metrics
 from reroll.controller.queue import Queue, QueueClosed
 from reroll.controller.recreate import JOBS, Recreation, Step
 from reroll.controller.report import Reporter
-from reroll.controller.server import Server, Writer
 from reroll.controller.store import Entry, Store
 from reroll.core.decide import Decision, How, Kind, Situation, decide
 from reroll.core.kinds import JOB
 from reroll.core.observe import decode_object
+from reroll.core.proof import NOT_PERMITTED
 from reroll.core.records import Applied, WorkloadId
 from reroll.kube.client import MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from reroll.kube.errors import AlreadyExists, ApiError, Conflict, NotFound, TooManyRequests
+from reroll.kube.ports import Server, Writer
 from reroll.modes import jobs, restart, rollout
 
 log = structlog.get_logger("reroll.controller")
@@ -119,6 +120,7 @@ class Reconciler:
             pending_since=self._pending_since.get(entry.record.id),
             kind=self._store.kinds[entry.record.id.kind],
             marks=self._store.marks,
+            progress=entry.progress,
         )
 
     async def reconcile(self, workload: WorkloadId) -> None:
@@ -180,7 +182,7 @@ class Reconciler:
             # From here on, what changes is a change, also while the pods' ages are on their way.
             self._store.adopted(entry.record.id, decision.applied)
         ages = await self._ages.of(entry.record.id)
-        return decide(replace(situation, pods=ages)) if ages is not None else decision
+        return decide(replace(situation, pods=ages if ages is not None else NOT_PERMITTED))
 
     async def _write(self, entry: Entry, decision: Decision) -> None:
         """One patch. What the server answers with is taken in at once, ahead of the watch."""

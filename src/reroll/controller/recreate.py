@@ -15,7 +15,6 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import structlog
 
-from reroll.controller.server import Server, Writer
 from reroll.controller.store import Entry
 from reroll.core.decide import Decision
 from reroll.core.kinds import JOB
@@ -23,6 +22,7 @@ from reroll.core.marks import MarkStyle
 from reroll.core.observe import decode_object
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import AlreadyExists, ApiError, NotFound
+from reroll.kube.ports import Server, Writer
 from reroll.kube.resources import Resource
 from reroll.modes import jobs
 

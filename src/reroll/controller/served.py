@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, MutableMapping
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from reroll.core.kinds import WorkloadKind
 from reroll.kube.errors import ApiError, NotFound
+from reroll.kube.ports import Prober
 
 log = structlog.get_logger("reroll.controller")
 
@@ -33,12 +34,6 @@ class _Resources(Struct, gc=False):
 _decode = msgspec.json.Decoder(_Resources).decode
 
 
-class Getter(Protocol):
-    """What is asked of the server."""
-
-    async def get(self, path: str, *, accept: str | None = None, attempts: int = 4) -> bytes: ...
-
-
 class ServedKinds:
     """Follows those of `kinds` that are optional, for as long as each is served.
 
@@ -48,7 +43,7 @@ class ServedKinds:
 
     def __init__(
         self,
-        client: Getter,
+        client: Prober,
         kinds: MutableMapping[str, WorkloadKind],
         follow: Callable[[WorkloadKind], Coroutine[Any, Any, None]],
         *,

@@ -39,13 +39,21 @@ LEFT_OUT: Final = "-"
 nor counting it again is taken for its removal or appearance."""
 
 
-class _Wire(msgspec.Struct, gc=False):
-    """The JSON. `v` is its version: an unknown one is treated like an unreadable annotation."""
+class _Wire(msgspec.Struct, gc=False, omit_defaults=True):
+    """The JSON. `v` is its version: an unknown one is treated like an unreadable annotation. What has a default came
+    later, and a reroll that does not know it passes it over."""
 
     v: int
     template: str
     key: str
     configs: dict[str, dict[str, str] | str | None]
+    mark: str | None = None
+    since: int = 0
+    at: int = 0
+    again: int = 0
+    left: int = 0
+    of: int = 0
+    by: str = ""
 
 
 _decode = msgspec.json.Decoder(_Wire).decode
@@ -53,7 +61,19 @@ _decode = msgspec.json.Decoder(_Wire).decode
 
 def encode(applied: Applied) -> str:
     """The annotation's value; the same for equal records."""
-    wire = _Wire(v=1, template=applied.template, key=applied.key_id, configs=applied.configs)
+    wire = _Wire(
+        v=1,
+        template=applied.template,
+        key=applied.key_id,
+        configs=applied.configs,
+        mark=applied.mark,
+        since=applied.since,
+        at=applied.at,
+        again=applied.again,
+        left=applied.left,
+        of=applied.of,
+        by=applied.by,
+    )
     return msgspec.json.encode(wire, order="sorted").decode()
 
 
@@ -65,7 +85,18 @@ def decode(value: str) -> Applied:
         raise ValueError(f"{APPLIED} is not readable ({error})") from error
     if wire.v != 1:
         raise ValueError(f"{APPLIED} has version {wire.v}, and this reroll knows version 1")
-    return Applied(template=wire.template, key_id=wire.key, configs=wire.configs)
+    return Applied(
+        template=wire.template,
+        key_id=wire.key,
+        configs=wire.configs,
+        mark=wire.mark,
+        since=wire.since,
+        at=wire.at,
+        again=wire.again,
+        left=wire.left,
+        of=wire.of,
+        by=wire.by,
+    )
 
 
 class Summary(NamedTuple):

@@ -1,14 +1,14 @@
 """Is this workload stale, and what is to be done about it? The heart of reroll, and a pure function.
 
-`decide` sees one workload, what it consumes, the digests of that now, its policy and the time, and answers
-with a `Decision` that carries its reason in words. It is asked again whenever anything of this changed, and
+`decide` sees one workload, what it consumes, the digests of that now, how far its rollout is, its policy and the time,
+and answers with a `Decision` that carries its reason in words. It is asked again whenever anything of this changed, and
 asking twice gives the same answer: nothing here depends on an event having been seen (rules 1 and 2 of the
-design).
+design). What another client's rollout is worth is judged by `core.proof`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 
 from msgspec import Struct
@@ -19,6 +19,9 @@ from reroll.core.kinds import CRON_JOB, DEPLOYMENT, JOB, WorkloadKind
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.order import is_later
 from reroll.core.policy import Policy
+from reroll.core.progress import Progress
+from reroll.core.proof import New, Old, Proof, Rolling, Unasked, is_superseded, mark_id, prove
+from reroll.core.proof import PodAges as PodAges
 from reroll.core.records import (
     Applied,
     AppliedKeys,
@@ -50,14 +53,6 @@ class Kind(Enum):
     """Its policy can't be told: acting could do what its owner forbade."""
 
 
-class PodAges(Struct, frozen=True, gc=False):
-    """When the pods of one workload were created, asked of the server where timestamps are all there is."""
-
-    count: int
-    oldest: float
-    """Seconds since the epoch, whole; of the oldest pod that is not being deleted."""
-
-
 class Situation(Struct, frozen=True):
     """Everything a decision is made of."""
 
@@ -74,6 +69,8 @@ class Situation(Struct, frozen=True):
     kind: WorkloadKind = DEPLOYMENT
     pods: PodAges | None = None
     """None: not asked. See `Decision.ask_pods`."""
+    progress: Progress | None = None
+    """How far its rollout is; None where its kind doesn't show that."""
     marks: MarkStyle = NATIVE
     """How a pod template is marked."""
 
@@ -114,8 +111,12 @@ class Decision(Struct, frozen=True):
     """What a person should know beside the reason."""
     warning: bool = False
     """The owner of the workload should hear of it (Warning Event)."""
+    event: str = ""
+    """The reason of that Event, where it has one of its own."""
     ask_pods: bool = False
-    """The decision rests on timestamps: when it would cost little, ask for the pods' ages and decide again."""
+    """The decision rests on the ages of its pods: ask for them, and decide again."""
+    findings: tuple[Comparison, ...] = ()
+    """What it consumes, compared with what its pods were last rolled for."""
 
 
 def decide(s: Situation) -> Decision:
@@ -127,7 +128,7 @@ def decide(s: Situation) -> Decision:
     if decision.kind not in (Kind.SKIP, Kind.WAIT, Kind.REFUSE):
         return decision
     if not s.workload.paused:
-        return Decision(Kind.RESUME, "somebody resumed it, and it no longer counts as paused by reroll")
+        return Decision(Kind.RESUME, "it was resumed, and no longer counts as paused by reroll")
     if pause.over(s.now):
         return Decision(Kind.RESUME, "it was paused when it was rolled, and that was long enough")
     over = pause.since + (pause.period or 0.0)
@@ -167,22 +168,39 @@ def _decide(s: Situation) -> Decision:
     notes = notes + tuple(f.note for f in findings if f.note)
     stale = tuple(f.stale for f in findings if f.stale is not None)
     if not stale:
-        return _settled(s, counting, findings, rekeyed, notes)
+        return replace(_settled(s, counting, findings, rekeyed, notes), findings=findings)
+    return replace(_stale(s, stale, findings, notes), findings=findings)
 
+
+def _stale(
+    s: Situation,
+    stale: tuple[ConfigChange, ...],
+    findings: Sequence[Comparison],
+    notes: tuple[str, ...],
+) -> Decision:
+    """Its configuration has changed since its pods were last rolled for it."""
+    w = s.workload
     after = _after(s, findings, replaced=True)
-    changes = "; ".join(change.describe(home) for change in stale)
+    changes = "; ".join(change.describe(w.id.namespace) for change in stale)
     record = Decision(Kind.RECORD, "", changes=stale, applied=after, notes=notes)
     if w.replicas == 0:
+        if s.progress is not None and not s.progress.complete:
+            reason = f"{changes}; it is being scaled to 0, and its pods still run: {s.progress.words}"
+            return Decision(Kind.WAIT, reason, changes=stale, notes=notes)
         return replace(
             record, reason=f"{changes}; it has no replicas, and pods started later read the new content"
         )
-    rolled = _rolled_since(w, stale)
-    if rolled:
-        return replace(record, reason=f"{changes}; {rolled}")
+    proof: Proof | None = None
+    if _rolled_since(w, stale):
+        proof = prove(w, s.progress, s.pods, _latest(stale))
+        rolled = "another client changed its pod template after that"
+        if not isinstance(proof, Old) or w.template_change.willed:
+            return _by_another(s, proof, record, f"{changes}; {rolled}")
+        notes += (_put_back(w, proof),)
     how = _how(s)
     if how is How.INSTANTIATE and w.suspended:
         return replace(record, reason=f"{changes}; it is suspended, and its next Job reads the new content")
-    if s.pods is not None and s.pods.count:
+    if s.pods is not None and s.pods.count > 0:
         oldest = s.pods.oldest
         if all(0 < change.change.stamp < oldest for change in stale):
             return replace(record, reason=f"{changes}; all its pods were created after that")
@@ -196,28 +214,130 @@ def _decide(s: Situation) -> Decision:
     if blocked:
         return Decision(
             Kind.WAIT,
-            f"{changes}; not rolled, for new pods could not start: {'; '.join(blocked)}",
+            f"{changes}; not rolled, because new pods could not start: {'; '.join(blocked)}",
             changes=stale,
             notes=notes,
             warning=True,
         )
+    return _roll(s, changes, stale, after, since=_latest(stale), notes=notes)
 
+
+def _roll(
+    s: Situation,
+    reason: str,
+    stale: tuple[ConfigChange, ...],
+    after: Applied,
+    *,
+    since: float,
+    notes: tuple[str, ...],
+    again: int = 0,
+) -> Decision:
+    """Have its pods replaced. `again`: how often its mark was written again by now, for the same content."""
+    w, how = s.workload, _how(s)
     pause = _pause(s, how)
-    if w.paused and how is How.TEMPLATE:
-        notes += ("it is paused: its pods follow when it is resumed",)
-    if w.on_delete and how is How.TEMPLATE:
-        notes += ("its update strategy is OnDelete: each pod follows when it is deleted",)
+    if how is How.TEMPLATE:
+        if w.paused:
+            notes += ("it is paused: its pods follow when it is resumed",)
+        if w.on_delete:
+            notes += ("its update strategy is OnDelete: each pod follows when it is deleted",)
+        if w.partition:
+            notes += (f"its partition is {w.partition}: pods of lower ordinals follow when that is lowered",)
+    mark = None
+    if how in (How.TEMPLATE, How.AGAIN):
+        mark = _mark_again(s, after) if again else s.marks.next(w, after, stale)
+    if how in (How.TEMPLATE, How.RESTART_AT) and s.progress is not None:
+        present = w.mark if mark is None else mark
+        after = replace(
+            after, mark=mark_id(present), since=int(since) or int(s.now), at=int(s.now), again=again
+        )
     return Decision(
         Kind.ROLL,
-        changes,
+        reason,
         changes=stale,
         applied=after,
-        mark=s.marks.next(w, after, stale) if how in (How.TEMPLATE, How.AGAIN) else None,
+        mark=mark,
         how=how,
         pause=pause,
         notes=notes + _SAYS.get(how, ()),
-        ask_pods=s.pods is None and not all(change.change.live for change in stale),
+        ask_pods=s.pods is None and not again and not all(change.change.live for change in stale),
     )
+
+
+def _mark_again(s: Situation, after: Applied) -> str:
+    """The mark that another client took away; another one where the template carries that very mark."""
+    w = s.workload
+    owed = w.applied.mark if w.applied is not None else None
+    if owed and not owed.startswith("#") and owed != w.mark:
+        return owed
+    everything = tuple(ConfigChange(c.config, None, references=c.references) for c in s.consumed)
+    return s.marks.next(w, after, everything)
+
+
+def _latest(stale: Collection[ConfigChange]) -> float:
+    """The server's time of the last of these changes; 0 where it is not known of each."""
+    stamps = [change.change.stamp for change in stale]
+    return max(stamps) if stamps and all(stamps) else 0.0
+
+
+AGAIN_AFTER: tuple[float, ...] = (0.0, 10.0, 40.0, 160.0, 640.0)
+"""Seconds after the last writing of a mark at which it is written again, where another client puts the pod template
+back. After as many times it is left as it is, and a Warning Event says so."""
+
+
+def _by_another(s: Situation, proof: Proof, record: Decision, reason: str) -> Decision:
+    """Another client had its pods started, or meant to: what follows from what is known of that.
+
+    `record`: the decision to record that they were, with all but its reason.
+    """
+    w, before = s.workload, s.workload.applied
+    if isinstance(proof, Rolling):
+        words = f"{reason}; its rollout is not over: {proof.words}"
+        return Decision(Kind.WAIT, words, changes=record.changes, notes=record.notes)
+    if isinstance(proof, New):
+        return replace(record, reason=f"{reason}, and its new pods read the new content")
+    if isinstance(proof, Unasked):
+        words = f"{reason}, and went back to a revision that had pods before"
+        return replace(record, reason=words, ask_pods=True)
+    back = _put_back(w, proof)
+    again = before.again if before is not None else 0
+    if not w.template_change.willed and again < len(AGAIN_AFTER):
+        due = (before.at if before is not None else 0) + AGAIN_AFTER[again]
+        if s.now < due:
+            words = f"{back}; its mark is written again after a while"
+            return Decision(Kind.WAIT, words, until=due, notes=record.notes)
+        assert record.applied is not None, "it is to be recorded"
+        words = f"{back}; its mark is written again ({again + 1} of {len(AGAIN_AFTER)})"
+        since = before.since if before is not None else 0
+        return _roll(s, words, (), record.applied, since=since, notes=record.notes, again=again + 1)
+    assert record.applied is not None, "it is to be recorded"
+    left = replace(
+        record.applied,
+        mark=mark_id(w.mark),
+        since=before.since if before is not None and before.since else int(s.now),
+        at=int(s.now),
+        left=proof.old or 1,
+        of=proof.of,
+        by=w.template_change.by,
+    )
+    if w.template_change.willed:
+        words = f"{back}; that stands, and they are left as they are"
+        ways = ("kubectl rollout restart replaces them",)
+    else:
+        words = f"{back}, {len(AGAIN_AFTER)} times; its mark is not written any more"
+        ways = (
+            "to have them follow: annotate it with reroll.dev/mode: restart, or install the admission policy that "
+            "keeps reroll's mark",
+        )
+    event = "PutBack" if w.template_change.willed else "Contested"
+    return replace(
+        record, reason=words, applied=left, warning=True, event=event, notes=(*record.notes, *ways)
+    )
+
+
+def _put_back(w: WorkloadRecord, proof: Old) -> str:
+    """In words, who put a template back, and what its pods run."""
+    who = w.template_change.by or "another client"
+    return f"{who} put its pod template back to an older revision: {proof.words} run older configuration"
 
 
 _SAYS: Mapping[How, tuple[str, ...]] = {
@@ -305,7 +425,7 @@ def _adopt(s: Situation, counting: Sequence[Consumed], notes: tuple[str, ...]) -
             if s.pods is None:
                 ask = True
             # Within the same second it can't be told; nearly always one apply made both, in this order.
-            elif s.pods.count and s.pods.oldest < state.stamp:
+            elif s.pods.count > 0 and s.pods.oldest < state.stamp:
                 doubtful.append(c.config.short(w.id.namespace))
     if doubtful:
         notes += (
@@ -343,36 +463,87 @@ def _settled(
     assert before is not None, "it was adopted"
     seen = w.started_with is not None
     after = _after(s, findings, replaced=before.template != w.template_hash and not seen)
-    new = [f.short for f in findings if f.write]
     changes = _changed_before_the_start(s, counting, before) if seen else ()
+    record = Decision(Kind.RECORD, "", changes=changes, applied=after, notes=notes)
+    superseded = is_superseded(w)
+    if changes or superseded:
+        # Pods are owed something, and another client has changed the template: does what it started pay for that?
+        since = _latest(changes) if changes else float(before.since)
+        proof = prove(w, s.progress, s.pods, max(since, float(before.since)) if since else 0.0)
+        listed = "; ".join(change.describe(w.id.namespace) for change in changes)
+        reason = "another client changed its pod template while it was being rolled"
+        if changes:
+            after_that = _rolled_since(w, changes) or "its pods were all started after that"
+            reason = f"{listed}; {after_that}"
+        if not isinstance(proof, New):
+            return _by_another(s, proof, record, reason)
+        return replace(record, reason=f"{reason}, and its new pods read the current configuration")
+    new = [f.short for f in findings if f.write]
     dropped = sorted(before.configs.keys() - {f.short for f in findings})
     if w.applied_problem:
         reason = f"{w.applied_problem}; what this controller knows of its pods is written again"
     elif w.unsaved:
         reason = "its record is missing from the object and is written again"
     elif rekeyed:
-        reason = "the digest key changed: Secrets are recorded anew, nothing is rolled"
-    elif changes:
-        listed = "; ".join(change.describe(w.id.namespace) for change in changes)
-        started = (
-            _rolled_since(w, changes) or "its pods were all started after that, and read the new content"
-        )
-        reason = f"{listed}; {started}"
+        reason = "the digest key changed: Secrets are recorded again, nothing is rolled"
     elif before.template != after.template:
-        reason = "somebody else changed its pod template; its new pods read the current configuration"
-    elif seen and after != before:
-        reason = "its pods were all started anew by somebody else, and read the current configuration"
-    elif seen:
-        return Decision(Kind.SKIP, "its pods run the current configuration", notes=notes)
-    elif new:
+        reason = "another client changed its pod template; its new pods read the current configuration"
+    elif seen and after.configs != before.configs:
+        reason = "its pods were all started by another client, and read the current configuration"
+    elif new and not seen:
         reason = f"recorded, nothing to roll: {', '.join(new)}"
-    elif dropped:
+    elif dropped and not seen:
         reason = f"it no longer consumes {', '.join(dropped)}"
     else:
-        return Decision(Kind.SKIP, "its pods run the current configuration", notes=notes)
-    return Decision(
-        Kind.RECORD, reason, changes=changes, applied=after, notes=notes, warning=bool(w.applied_problem)
+        return Decision(Kind.SKIP, _what_runs(s, before), notes=notes)
+    return replace(record, reason=reason, applied=_still_owed(before, after), warning=bool(w.applied_problem))
+
+
+def _still_owed(before: Applied, after: Applied) -> Applied:
+    """What is recorded anew, for the same template, still owes its pods what the record before owed them."""
+    if not before.since or before.template != after.template:
+        return after
+    return replace(
+        after,
+        mark=before.mark,
+        since=before.since,
+        at=before.at,
+        again=before.again,
+        left=before.left,
+        of=before.of,
+        by=before.by,
     )
+
+
+def _what_runs(s: Situation, before: Applied) -> str:
+    """What is known of the pods of a workload whose record is right."""
+    w, progress = s.workload, s.progress
+    if before.left:
+        who = before.by or "another client"
+        of = f"{before.left} of {before.of} pods" if before.of else "some of its pods"
+        return f"recorded; {of} run older configuration, because {who} put its pod template back"
+    if before.since:
+        older = s.pods.before(before.since) if s.pods is not None else 0
+        if progress is None or progress.ended or (progress.complete and not older):
+            return "its pods run the current configuration"
+        words = f"rolled for the current configuration, and the rollout is not over: {progress.words}"
+        if older and s.pods is not None:
+            words += f"; {older} of {s.pods.count} pods were created before the change"
+        return words
+    recorded = "nothing that it consumes has changed since it was recorded"
+    if s.pods is None or s.pods.count < 0:
+        return recorded
+    home = w.id.namespace
+    changed = {
+        c.config.short(home): state.stamp
+        for c in s.consumed
+        if isinstance(state := s.states[c.config], ConfigRecord)
+    }
+    last = max(changed, key=lambda name: changed[name], default="")
+    older = s.pods.before(changed.get(last, 0.0))
+    if older:
+        return f"{recorded}; {older} of {s.pods.count} pods were created before the last change of {last}"
+    return "its pods run the current configuration"
 
 
 def _changed_before_the_start(
@@ -393,7 +564,7 @@ def _rolled_since(w: WorkloadRecord, stale: Sequence[ConfigChange]) -> str:
     if not template.live and w.applied is not None and w.template_hash == w.applied.template:
         return ""
     if all(is_later(template, change.change) for change in stale):
-        return "somebody else changed its pod template after that, so its new pods read the new content"
+        return "another client changed its pod template after that"
     return ""
 
 

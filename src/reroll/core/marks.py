@@ -7,7 +7,7 @@ the style, a mark is held as one string that differs whenever the mark does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, Protocol
 
 from reroll.core import digests
@@ -52,7 +52,8 @@ class NativeMarks:
         return take_annotations(template)
 
     def next(self, record: WorkloadRecord, applied: Applied, changes: Sequence[ConfigChange]) -> str:
-        return next_mark(applied, record.mark)
+        taken = [mark for _, mark in record.revisions or () if mark is not None]
+        return next_mark(applied, record.mark, taken)
 
     def patch(self, mark: str, present: str | None) -> Template:
         return {"metadata": {"annotations": {CONFIG: mark}}}
@@ -64,15 +65,22 @@ class NativeMarks:
 NATIVE: Final[MarkStyle] = NativeMarks()
 
 
-def next_mark(applied: Applied, present: str | None) -> str:
+def next_mark(applied: Applied, present: str | None, taken: Collection[str] = ()) -> str:
     """What goes on the pod template: a digest over all that is consumed.
 
     Normally a pure function of the digests alone, so that two controllers write the same. Only when the
     template carries that very digest already, though its pods were started with other content (an undo
-    brought an old template back, and then the old content came back too), a suffix makes it a change.
+    brought an old template back, and then the old content came back too), a suffix makes it a change. The same holds
+    for the marks of revisions that may still have pods (`taken`): a pod of theirs that was started again in between
+    has read other content.
     """
     mark = digests.mark({name: total(keys) for name, keys in applied.configs.items()})
-    return f"{mark}.2" if present == mark else mark
+    number = 1
+    found = mark
+    while found == present or found in taken:
+        number += 1
+        found = f"{mark}.{number}"
+    return found
 
 
 def annotate(template: Template, key: str, value: str) -> None:

@@ -7,20 +7,36 @@ an object, and what was known of it before, into the record that replaces it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reroll.core import applied as marks
-from reroll.core.kinds import JOB, OF_THE_JOB, ROLLOUT, WORKLOAD_KINDS, WorkloadKind
+from reroll.core import applied as record_of
+from reroll.core.authors import Wrote, author
+from reroll.core.kinds import DEPLOYMENT, JOB, OF_THE_JOB, ROLLOUT, WORKLOAD_KINDS, WorkloadKind
 from reroll.core.marks import NATIVE, MarkStyle
-from reroll.core.records import Applied, Change, ConfigRecord, WorkloadId, WorkloadRecord
+from reroll.core.progress import (
+    FOLLOWED,
+    RolloutStatus,
+    SpecFacts,
+    StatusObject,
+    decode_status,
+    rollout_status,
+)
+from reroll.core.records import (
+    Applied,
+    Change,
+    ConfigRecord,
+    Origin,
+    Revision,
+    WorkloadId,
+    WorkloadRecord,
+)
 from reroll.core.references import references
 from reroll.core.template import PodTemplate, hash_and_mark
+from reroll.core.times import epoch as epoch
 
 
 class ManagedFields(Struct, gc=False, rename="camel"):
@@ -71,8 +87,13 @@ class NamespaceObject(Struct, gc=False):
     metadata: ObjectMeta
 
 
-class UpdateStrategy(Struct, gc=False):
+class RollingUpdate(Struct, gc=False):
+    partition: int | str | None = None
+
+
+class UpdateStrategy(Struct, gc=False, rename="camel"):
     type: str = ""
+    rolling_update: RollingUpdate | None = None
 
 
 class WorkloadRef(Struct, gc=False):
@@ -89,6 +110,8 @@ class WorkloadSpec(Struct, gc=False, rename="camel"):
     paused: bool = False
     update_strategy: UpdateStrategy | None = None
     suspend: bool | None = None
+    progress_deadline_seconds: int | None = None
+    restart_at: str | None = None
 
 
 class WorkloadObject(Struct, gc=False):
@@ -97,16 +120,8 @@ class WorkloadObject(Struct, gc=False):
 
     metadata: ObjectMeta
     spec: WorkloadSpec
+    status: StatusObject = msgspec.field(default_factory=StatusObject)
     finished: bool = False
-
-
-class _Condition(Struct, gc=False):
-    type: str = ""
-    status: str = ""
-
-
-class _Status(Struct, gc=False):
-    conditions: list[_Condition] | None = None
 
 
 class OtherObject(Struct, gc=False):
@@ -118,7 +133,6 @@ class OtherObject(Struct, gc=False):
 
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_status = msgspec.json.Decoder(_Status).decode
 _decode_other = msgspec.json.Decoder(OtherObject).decode
 decode_workload = msgspec.json.Decoder(WorkloadObject).decode
 
@@ -156,8 +170,10 @@ def workload_object(kind: WorkloadKind, obj: WorkloadObject | OtherObject) -> Wo
         update_strategy=_field(obj.spec, "updateStrategy", UpdateStrategy | None),
         suspend=_field(obj.spec, "suspend", bool | None),
         workload_ref=_field(obj.spec, "workloadRef", WorkloadRef | None) if kind.id == ROLLOUT.id else None,
+        restart_at=_field(obj.spec, "restartAt", str | None) if kind.id == ROLLOUT.id else None,
     )
-    return WorkloadObject(obj.metadata, spec, kind is JOB and _finished(obj.status))
+    status = decode_status(obj.status)
+    return WorkloadObject(obj.metadata, spec, status, kind is JOB and _finished(status))
 
 
 def _of_any_job(template: msgspec.Raw) -> msgspec.Raw:
@@ -180,25 +196,44 @@ def _field(spec: Mapping[str, msgspec.Raw], name: str, form: Any) -> Any:
         return None
 
 
-def _finished(status: msgspec.Raw) -> bool:
+def _finished(status: StatusObject) -> bool:
     """Complete and Failed are the two conditions that end a Job (KEP-3998 has others come before them)."""
-    conditions = _decode_status(status).conditions or ()
-    return any(c.type in ("Complete", "Failed") and c.status == "True" for c in conditions)
+    return any(c.type in ("Complete", "Failed") and c.status == "True" for c in status.conditions or ())
+
+
+def status_of(obj: WorkloadObject, kind: str) -> RolloutStatus | None:
+    """What an object says of its rollout; None for kinds whose status shows nothing of the sort."""
+    if kind not in FOLLOWED:
+        return None
+    spec, strategy = obj.spec, obj.spec.update_strategy
+    return rollout_status(
+        SpecFacts(
+            generation=obj.metadata.generation,
+            replicas=spec.replicas,
+            paused=spec.paused,
+            on_delete=strategy is not None and strategy.type == "OnDelete",
+            partition=_partition(strategy),
+            within=spec.progress_deadline_seconds,
+            restart_at=spec.restart_at,
+            of_workload=(obj.metadata.annotations or {}).get(_WORKLOAD_GENERATION, "")
+            if spec.workload_ref is not None
+            else "",
+        ),
+        obj.status,
+        kind,
+    )
+
+
+_WORKLOAD_GENERATION: Final = "rollout.argoproj.io/workload-generation"
+
+
+def _partition(strategy: UpdateStrategy | None) -> int:
+    update = strategy.rolling_update if strategy is not None else None
+    return update.partition if update is not None and isinstance(update.partition, int) else 0
 
 
 _decode_template = msgspec.json.Decoder(PodTemplate).decode
 _shared_keys: dict[tuple[str, ...], tuple[str, ...]] = {}
-
-
-@lru_cache(maxsize=4096)  # objects that were made together share their times
-def epoch(timestamp: str | None) -> float:
-    """Seconds since the epoch of an API timestamp such as ``2026-11-23T02:39:30Z``; 0.0 for none or a bad one."""
-    if not timestamp:
-        return 0.0
-    try:
-        return datetime.fromisoformat(timestamp).timestamp()
-    except ValueError:
-        return 0.0
 
 
 def last_change(meta: ObjectMeta, fields: tuple[bytes, ...], *, except_manager: str = "") -> float:
@@ -217,6 +252,17 @@ def last_change(meta: ObjectMeta, fields: tuple[bytes, ...], *, except_manager: 
                 latest = max(latest, epoch(entry.time))
                 break
     return latest or epoch(meta.creation_timestamp)
+
+
+def _wrote_template(meta: ObjectMeta, except_manager: str) -> list[Wrote]:
+    """Who owns fields of the pod template, and when each last changed any of its fields."""
+    return [
+        Wrote(entry.manager, epoch(entry.time))
+        for entry in meta.managed_fields or ()
+        if not entry.subresource
+        and entry.manager != except_manager
+        and b'"f:template"' in bytes(entry.fields_v1)
+    ]
 
 
 STARTS_WITHIN: Final = 2.0
@@ -306,6 +352,7 @@ def workload_record(
     new_here = previous is None
     if previous is not None and previous.uid != meta.uid:
         previous = None
+    applied, unsaved, problem = _applied(meta.annotations or {}, previous)
     if previous is not None and previous.generation == meta.generation and meta.generation:
         # Only status or metadata can differ: the template need not be looked at.
         template_annotations, refs = previous.template_annotations, previous.references
@@ -326,15 +373,27 @@ def workload_record(
         ):
             change = previous.template_change
         else:
+            stamp = last_change(meta, (b'"f:template"',), except_manager=manager)
+            taken_back: bool | None = False
+            if previous is not None and previous.applied is not None:
+                gone = unsaved and not previous.unsaved
+                taken_back = None if gone else applied != previous.applied
+            who = author(
+                _wrote_template(meta, manager),
+                before=previous.template_change.stamp if previous is not None else None,
+                taken_back=taken_back,
+                annotations_go_back=kind == DEPLOYMENT.id,
+            )
             change = Change(
-                stamp=last_change(meta, (b'"f:template"',), except_manager=manager),
+                stamp=stamp,
                 # One that is new here need not be new: it may have got a label that is looked for.
                 arrived=0.0 if new_here else arrived,
                 version=version_number(meta.resource_version),
+                by=who.name,
+                willed=who.person,
             )
-    applied, unsaved, problem = _applied(meta.annotations or {}, previous)
     started = None
-    if previous is not None and change is previous.template_change and applied == previous.applied:
+    if previous is not None and change == previous.template_change and applied == previous.applied:
         started = previous.started_with
     strategy, ref = obj.spec.update_strategy, obj.spec.workload_ref
     return WorkloadRecord(
@@ -352,19 +411,57 @@ def workload_record(
         applied_problem=problem,
         template_change=change,
         started_with=started,
+        revisions=previous.revisions if previous is not None else None,
+        origin=previous.origin if previous is not None else "unseen",
         # A Job that is suspended has no pods, and reads the new content when it is resumed.
         replicas=0 if kind == JOB.id and obj.spec.suspend else obj.spec.replicas,
         paused=obj.spec.paused,
         on_delete=strategy is not None and strategy.type == "OnDelete",
+        partition=_partition(strategy),
         deleting=meta.deletion_timestamp is not None,
         suspended=bool(obj.spec.suspend),
         finished=obj.finished,
         owned=any(owner.controller for owner in meta.owner_references or ()),
         carrier=carrier,
         template_of=WorkloadId(ref.kind, meta.namespace, ref.name) if ref is not None else None,
-        stands_in_for=(meta.annotations or {}).get(marks.STANDS_IN_FOR, "").partition(" ")[0],
-        restarting=tuple((meta.annotations or {}).get(marks.RESTARTING, "").split()),
+        stands_in_for=(meta.annotations or {}).get(record_of.STANDS_IN_FOR, "").partition(" ")[0],
+        restarting=tuple((meta.annotations or {}).get(record_of.RESTARTING, "").split()),
     )
+
+
+def with_revisions(
+    record: WorkloadRecord, previous: WorkloadRecord | None, *, complete: bool
+) -> WorkloadRecord:
+    """A record that holds which revisions its pods can be of, and how those of the present one came to be.
+
+    `previous`: what was kept of the same workload before. `complete`: by its status, no pod of an older revision is
+    left (`Progress.complete`). A template that goes back, in the middle of a rollout, to a revision which still has
+    pods starts none of these anew.
+    """
+    present = record.revision
+    known: tuple[Revision, ...] | None
+    if previous is None or previous.uid != record.uid:
+        origin: Origin = "unseen"
+        known = None
+    elif previous.revision == present:
+        origin, known = previous.origin, previous.revisions
+    else:
+        known = previous.revisions
+        if known is None:
+            origin = "unseen"
+        else:
+            origin = "returned" if present in known else "new"
+            known = (*(each for each in known if each != present), present)
+            known = known if len(known) <= _REVISIONS else None
+    if complete and known != (present,):
+        known = (present,)
+    if record.revisions == known and record.origin == origin:
+        return record
+    return replace(record, revisions=known, origin=origin)
+
+
+_REVISIONS: Final = 16
+"""Revisions of one workload that are remembered while its rollouts don't end; of more, none is known."""
 
 
 def with_template_of(
@@ -379,7 +476,7 @@ def with_template_of(
         return replace(record, references=(), template_hash="", mark=None, template_change=Change())
     same = (
         previous is not None
-        and previous.template_change is source.template_change
+        and previous.template_change == source.template_change
         and previous.applied == record.applied
     )
     return replace(
@@ -397,10 +494,10 @@ def _applied(
 ) -> tuple[Applied | None, bool, str]:
     """(applied, unsaved, problem). What this process knows outlives a removed or unreadable annotation."""
     problem = ""
-    value = annotations.get(marks.APPLIED)
+    value = annotations.get(record_of.APPLIED)
     if value is not None:
         try:
-            return marks.decode(value), False, ""
+            return record_of.decode(value), False, ""
         except ValueError as error:
             problem = str(error)
     if previous is not None and previous.applied is not None:

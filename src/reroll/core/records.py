@@ -93,6 +93,10 @@ class Change(Struct, frozen=True, gc=False):
     version: int = 0
     """The resourceVersion it arrived with; of what a list found, that of its object then: no earlier than the
     change. 0 where not a number."""
+    by: str = ""
+    """Who made it, a field manager or the name of a tool, where that is known (pod templates only)."""
+    willed: bool = False
+    """A person decided on it, and it stands: see `reroll.core.authors`."""
 
     @property
     def live(self) -> bool:
@@ -151,7 +155,11 @@ keys; or None: it did not exist."""
 
 
 class Applied(Struct, frozen=True, gc=False):
-    """The annotation `reroll.dev/applied` of a workload: what its pods were last rolled for (or adopted with)."""
+    """The annotation `reroll.dev/applied` of a workload: what its pods were last rolled for (or adopted with).
+
+    Where `since` is set, the record is a promise: pods that were created before that time run older configuration,
+    unless the rollout that began with this record has replaced them. Where it is 0, nothing is owed.
+    """
 
     template: str
     """Hash of the pod template without reroll's own marks."""
@@ -159,6 +167,37 @@ class Applied(Struct, frozen=True, gc=False):
     """Which digest key made the digests of Secrets; another key's can't be compared."""
     configs: dict[str, AppliedKeys]
     """By `ConfigId.short`."""
+    mark: str | None = None
+    """The mark on the pod template as this was written ("": none); None: it does not matter."""
+    since: int = 0
+    """Seconds since the epoch, by the server's clock: the last change of configuration that this is for."""
+    at: int = 0
+    """When this was decided, in seconds since the epoch."""
+    again: int = 0
+    """How often the mark was written again because another client had taken it away."""
+    left: int = 0
+    """Pods that were seen to run older configuration, and that reroll leaves as they are."""
+    of: int = 0
+    """How many pods there were then."""
+    by: str = ""
+    """Because of whom."""
+
+    def same(self, other: Applied | None) -> bool:
+        """Is the same configuration recorded, of the same template?"""
+        return (
+            other is not None
+            and self.template == other.template
+            and self.key_id == other.key_id
+            and self.configs == other.configs
+        )
+
+
+Revision: TypeAlias = "tuple[str, str | None]"
+"""One revision of a pod template: its hash without marks, and its mark."""
+
+Origin: TypeAlias = Literal["new", "returned", "unseen"]
+"""How the pods of a template's revision came to be. new: all of them start after the template's change. returned: the
+template went back to a revision that may still have pods, which go on. unseen: it is not known."""
 
 
 class WorkloadRecord(Struct, frozen=True, gc=False):
@@ -184,6 +223,10 @@ class WorkloadRecord(Struct, frozen=True, gc=False):
     """Why the annotation `reroll.dev/applied` could not be read, where it is there and could not."""
     template_change: Change = Change()
     """When somebody else than reroll last changed the pod template."""
+    revisions: tuple[Revision, ...] | None = None
+    """The revisions that its pods can be of, the present one last; None: not known."""
+    origin: Origin = "unseen"
+    """How the pods of the present revision came to be."""
     started_with: Applied | None = None
     """What its pods read, where somebody else had them started after `applied` was written, and this process saw
     it happen (`core.started`); None: what is applied."""
@@ -191,7 +234,9 @@ class WorkloadRecord(Struct, frozen=True, gc=False):
     """spec.replicas; None where the kind has none (DaemonSet)."""
     paused: bool = False
     on_delete: bool = False
-    """updateStrategy OnDelete: pods follow only when somebody deletes them."""
+    """updateStrategy OnDelete: pods follow only when they are deleted."""
+    partition: int = 0
+    """Of a StatefulSet (updateStrategy.rollingUpdate.partition): pods of lower ordinals keep the older revision."""
     deleting: bool = False
     suspended: bool = False
     """spec.suspend of a CronJob: it is to start nothing."""
@@ -208,6 +253,11 @@ class WorkloadRecord(Struct, frozen=True, gc=False):
     """The name of the Job that this one stands in for while that is created again."""
     restarting: tuple[str, ...] = ()
     """The beginnings of the uids of those pods that are still to be evicted (mode `restart`)."""
+
+    @property
+    def revision(self) -> Revision:
+        """The present revision of its pod template."""
+        return self.template_hash, self.mark
 
 
 class Consumed(Struct, frozen=True, gc=False):

@@ -49,6 +49,7 @@ from reroll.dialects import ALL, Dialects
 from reroll.dialects.marks import style_of
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, NotFound
+from reroll.kube.pages import METADATA_ONLY
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
 from reroll.modes import rollout
 
@@ -115,7 +116,6 @@ class Explanation(Struct, frozen=True):
     oldest_pod: str | None
 
 
-_METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 _SOURCES: dict[ConfigKind, Resource] = {"configmap": CONFIG_MAPS, "secret": SECRETS}
 
 _namespace = msgspec.json.Decoder(NamespaceObject).decode
@@ -237,7 +237,7 @@ async def _existing(
             space = pattern.namespace or record.id.namespace
             if pattern.kind in (None, kind) and (kind, space) not in names:
                 try:
-                    page = _names(await client.list_page(source.path(space), accept=_METADATA))
+                    page = _names(await client.list_page(source.path(space), accept=METADATA_ONLY))
                 except ApiError as error:
                     notes.append(f"{source.plural} of {space} can't be listed ({error.message})")
                     page = _Names()
@@ -267,13 +267,10 @@ async def _state(client: Client, config: ConfigId, key: DigestKey | None) -> Con
 
 
 async def _ages(client: Client, workload: WorkloadId, notes: list[str]) -> PodAges | None:
-    try:
-        ages = await Ages(client).of(workload)
-    except ApiError as error:
-        notes.append(f"its pods can't be listed: {error.message}")
-        return None
+    asked = Ages(client)
+    ages = await asked.of(workload)
     if ages is None:
-        notes.append("its pods may not be listed with these credentials")
+        notes.append(asked.problem)
     return ages
 
 

@@ -18,12 +18,13 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 import structlog
 
 from reroll.kube.backoff import Backoff
+from reroll.kube.client import MERGE_PATCH
 from reroll.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
 from reroll.kube.event_object import (
     FIELD_LIMIT,
@@ -38,6 +39,7 @@ from reroll.kube.event_object import (
     event_name,
     microtime,
 )
+from reroll.kube.ports import Sender
 from reroll.kube.resources import EVENTS
 
 __all__ = [
@@ -46,7 +48,6 @@ __all__ = [
     "SERIES_WINDOW",
     "EventRecorder",
     "ObjectReference",
-    "Sender",
     "Statistics",
 ]
 
@@ -68,14 +69,6 @@ _ATTEMPTS = 6  # with the backoff below, 15 to 30 s: a restart of the API server
 _FIRST_RETRY, _LAST_RETRY = 0.5, 8.0
 _WARN_EVERY = 600.0  # seconds between log lines about drops for the same reason
 _FULL = "too many Events wait to be sent; the oldest go first, Normal before Warning"
-_MERGE_PATCH = "application/merge-patch+json"
-
-
-class Sender(Protocol):
-    """What is needed of a client. Both raise subclasses of `ApiError`."""
-
-    async def create(self, path: str, body: bytes) -> object: ...
-    async def patch(self, path: str, body: bytes, *, content_type: str) -> object: ...
 
 
 class Statistics(msgspec.Struct, frozen=True):
@@ -422,7 +415,7 @@ class EventRecorder:
             path = f"{entry.path}/{entry.event.metadata.name}"
             try:
                 body = msgspec.json.encode(SeriesPatch(series))
-                await self._sender.patch(path, body, content_type=_MERGE_PATCH)
+                await self._sender.patch(path, body, content_type=MERGE_PATCH)
                 self._updated += 1
             except NotFound:
                 entry.created = False  # its time to live ran out (an hour, by default): send it whole

@@ -27,8 +27,8 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any, Final, Protocol
+from contextlib import suppress
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -36,6 +36,7 @@ import structlog
 from reroll.kube.backoff import Backoff
 from reroll.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, NotFound
 from reroll.kube.event_object import microtime
+from reroll.kube.ports import LeaseClient
 from reroll.kube.resources import Resource
 
 log = structlog.get_logger("reroll.kube.lease")
@@ -50,18 +51,6 @@ _RELEASE_SECONDS = 3.0
 _MICROSECOND = 1e-6
 _LEAST = 0.01  # seconds; a request with less time than that is in vain
 _ROUNDS = 4  # of write and read again in one try, where others edit the Lease
-
-
-class LeaseClient(Protocol):
-    """What is needed of a client: `reroll.kube.client.Client`. All raise subclasses of `ApiError`.
-
-    Give the election a client of its own: a renewal that waits behind forty patches is late.
-    """
-
-    async def get(self, path: str, *, attempts: int) -> bytes: ...
-    async def create(self, path: str, body: bytes, *, attempts: int) -> bytes: ...
-    async def replace(self, path: str, body: bytes, *, attempts: int) -> bytes: ...
-    def stream(self, path: str) -> AbstractAsyncContextManager[Any]: ...
 
 
 class LeaseSpec(msgspec.Struct, frozen=True, rename="camel"):

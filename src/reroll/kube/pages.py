@@ -14,14 +14,19 @@ from typing import Final
 
 import msgspec
 
-from reroll.kube.client import Client
+from reroll.kube.errors import Gone
+from reroll.kube.ports import Lister
 
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 """The Accept header for a list without contents; a server that can't do that sends whole objects."""
 
+METADATA_ONLY_OBJECT: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+"""The same for one object."""
+
 _PAGE_BYTES = 4_000_000
 _FIRST_PAGE_ITEMS = 20
 _MOST_ITEMS = 10_000
+_ATTEMPTS = 3  # lists that the server may forget the middle of
 _SLICE = 0.01  # seconds of work before other tasks get their turn
 
 
@@ -41,14 +46,21 @@ _decode = msgspec.json.Decoder(_Page).decode
 class Pager:
     """Lists one collection. `path` makes the URL path of query parameters, such as `Resource.path` does.
 
-    It remembers between lists how large objects are.
+    It remembers between lists how large objects are. `first`: items of the first page, where that is known better.
     """
 
-    def __init__(self, client: Client, path: Callable[..., str], *, accept: str | None = None) -> None:
+    def __init__(
+        self,
+        client: Lister,
+        path: Callable[..., str],
+        *,
+        accept: str | None = None,
+        first: int = _FIRST_PAGE_ITEMS,
+    ) -> None:
         self._client = client
         self._path = path
         self._accept = accept
-        self._limit = _FIRST_PAGE_ITEMS
+        self._limit = first
         self.heard: float = 0.0
         """time.monotonic() of the last page; 0: none yet."""
 
@@ -92,3 +104,26 @@ class Pager:
     async def _page(self, token: str | None, version: str | None) -> bytes:
         path = self._path(limit=self._limit, resourceVersion=version, **{"continue": token})
         return await self._client.list_page(path, accept=self._accept)
+
+
+async def read_list(
+    client: Lister,
+    path: Callable[..., str],
+    take: Callable[[msgspec.Raw], object],
+    *,
+    begin_again: Callable[[], object],
+    accept: str | None = None,
+    first: int = _FIRST_PAGE_ITEMS,
+) -> None:
+    """Hand over every object of a collection, from its beginning again where the server forgot the middle (410 Gone).
+
+    `begin_again` forgets what was handed over. Raises ApiError and msgspec.DecodeError, and what `take` raises.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            await Pager(client, path, accept=accept, first=first).each(take)
+            return
+        except Gone:
+            begin_again()
+            if attempt == _ATTEMPTS:
+                raise

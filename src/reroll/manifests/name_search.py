@@ -7,18 +7,16 @@ field that Kubernetes reads, in an argument, in an annotation, in a custom resou
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
 from reroll.kube.client import Client
-from reroll.kube.errors import Gone
-from reroll.kube.pages import Pager
+from reroll.kube.pages import read_list
 from reroll.kube.resources import CONFIG_MAPS, Resource
 from reroll.manifests.suffix_hash import ALPHABET, LENGTH
 
-_ATTEMPTS: Final = 3
 _SUFFIX = re.compile(rf"-([{ALPHABET}]{{{LENGTH}}})(?![a-z0-9])".encode())
 
 
@@ -45,7 +43,7 @@ class NameSearch:
             for key, by in self._in_object(resource, bytes(raw)):
                 hits.setdefault(key, []).append(by)
 
-        await listed(client, path, take, None, hits.clear)
+        await read_list(client, path, take, begin_again=hits.clear)
         for key, several in hits.items():
             self.named_by.setdefault(key, []).extend(several)
 
@@ -74,24 +72,6 @@ class NameSearch:
             for name in self._names.get(match[1], ())
             if text.endswith(name, 0, match.end())
         }
-
-
-async def listed(
-    client: Client,
-    path: Callable[..., str],
-    take: Callable[[msgspec.Raw], object],
-    accept: str | None,
-    begin_again: Callable[[], object],
-) -> None:
-    """A whole list, page by page; again from its beginning when the server forgot where we were. Raises ApiError."""
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            await Pager(client, path, accept=accept).each(take)
-            return
-        except Gone:
-            begin_again()
-            if attempt == _ATTEMPTS:
-                raise
 
 
 def _word(text: str) -> re.Pattern[bytes]:

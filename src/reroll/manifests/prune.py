@@ -21,10 +21,10 @@ from msgspec import Struct
 
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, Conflict, Forbidden, NotFound
-from reroll.kube.pages import METADATA_ONLY
+from reroll.kube.pages import METADATA_ONLY, read_list
 from reroll.kube.resources import CONFIG_MAPS, SECRETS, Resource
 from reroll.manifests.hash_names import BASE_NAME, GENERATED
-from reroll.manifests.name_search import NameSearch, listed
+from reroll.manifests.name_search import NameSearch
 from reroll.manifests.served_kinds import served_kinds
 from reroll.manifests.suffix_hash import ALPHABET, LENGTH
 from reroll.manifests.together import together
@@ -237,7 +237,7 @@ async def _candidates(
         if (marked and own == match["base"]) or match["base"] in ours:
             found.append(_Candidate(resource, meta, match["base"]))
 
-    await listed(client, path, take, METADATA_ONLY, found.clear)
+    await read_list(client, path, take, begin_again=found.clear, accept=METADATA_ONLY)
     return found
 
 

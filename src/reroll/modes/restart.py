@@ -12,67 +12,23 @@ A kind whose own controller restarts pods (Argo Rollout, spec.restartAt) is told
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from reroll.core.applied import APPLIED, RESTARTING, encode
 from reroll.core.decide import Decision
-from reroll.core.kinds import DEPLOYMENT, DEPLOYMENT_CONFIG, ROLLOUT, WorkloadKind
+from reroll.core.kinds import WorkloadKind
 from reroll.core.observe import epoch
 from reroll.core.records import WorkloadId, WorkloadRecord
-from reroll.kube.errors import Conflict, Gone, NotFound
+from reroll.kube.errors import Conflict, NotFound
+from reroll.kube.pods import Controller, list_pods
+from reroll.kube.ports import Creator, Lister
 from reroll.kube.resources import PODS
 from reroll.modes.rollout import on_top, place, timestamp
 
 _UID = 8  # characters of a uid that tell pods of one workload apart; a thousand pods take 9 kB
-_HASH_LABELS = {DEPLOYMENT.id: "pod-template-hash", ROLLOUT.id: "rollouts-pod-template-hash"}
-
-
-_OF_DEPLOYMENT_CONFIG = "openshift.io/deployment-config.name"
-"""Annotation of the pods of a DeploymentConfig; a ReplicationController stands between the two."""
-
-
-class _Owner(Struct, gc=False, rename="camel"):
-    api_version: str = ""
-    kind: str = ""
-    name: str = ""
-    controller: bool | None = None
-
-
-class _Meta(Struct, gc=False, rename="camel"):
-    name: str = ""
-    uid: str = ""
-    creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-    owner_references: list[_Owner] | None = None
-
-
-class _Condition(Struct, gc=False):
-    type: str = ""
-    status: str = ""
-
-
-class _Status(Struct, gc=False):
-    phase: str = ""
-    conditions: list[_Condition] | None = None
-
-
-class _Pod(Struct, gc=False):
-    metadata: _Meta
-    status: _Status = msgspec.field(default_factory=_Status)
-
-
-class _ListMeta(Struct, gc=False):
-    continue_: str | None = msgspec.field(default=None, name="continue")
-
-
-class _Pods(Struct, gc=False):
-    metadata: _ListMeta
-    items: list[_Pod] | None = None
 
 
 class _DaemonSetStatus(Struct, gc=False, rename="camel"):
@@ -83,7 +39,6 @@ class _HasStatus(Struct, gc=False):
     status: _DaemonSetStatus = msgspec.field(default_factory=_DaemonSetStatus)
 
 
-_decode = msgspec.json.Decoder(_Pods).decode
 _decode_status = msgspec.json.Decoder(_HasStatus).decode
 
 
@@ -114,53 +69,28 @@ class Next(Struct, frozen=True):
     """Pods that are still to go, those that are being deleted among them. 0: the restart is done."""
 
 
-class Lister(Protocol):
-    """What is asked of the server."""
+async def pods_of(
+    client: Lister, workload: WorkloadId, kind: WorkloadKind, selector: str = ""
+) -> tuple[Pod, ...]:
+    """The pods that a workload controls, and that have not come to their end. Raises ApiError.
 
-    async def list_page(self, path: str, *, accept: str | None = None) -> bytes: ...
-
-
-class Creator(Protocol):
-    async def create(self, path: str, body: bytes) -> bytes: ...
-
-
-async def pods_of(client: Lister, workload: WorkloadId, kind: WorkloadKind) -> tuple[Pod, ...]:
-    """The pods that a workload controls, and that have not come to their end. Raises ApiError."""
-    found: list[Pod] = []
-    token: str | None = None
-    while True:
-        path = PODS.path(workload.namespace, limit=500, **{"continue": token})
-        try:
-            page = _decode(await client.list_page(path))
-        except Gone:
-            found, token = [], None
-            continue
-        for pod in page.items or ():
-            meta, status = pod.metadata, pod.status
-            if status.phase in ("Succeeded", "Failed") or not _controls(workload, kind, meta):
-                continue
-            ready = any(c.type == "Ready" and c.status == "True" for c in status.conditions or ())
-            going = meta.deletion_timestamp is not None
-            found.append(Pod(meta.name, meta.uid, epoch(meta.creation_timestamp), ready, going))
-        token = page.metadata.continue_
-        if not token:
-            return tuple(found)
-
-
-def _controls(workload: WorkloadId, kind: WorkloadKind, meta: _Meta) -> bool:
-    """A ReplicaSet is named after its Deployment or Rollout with a hash appended, so none has to be read. Versions of
-    an API don't count: an object of an old one is the same in the new one."""
-    suffix = (meta.labels or {}).get(_HASH_LABELS.get(kind.id, ""), "")
-    for owner in meta.owner_references or ():
-        if owner.controller:
-            if suffix and owner.kind == "ReplicaSet":
-                return owner.name == f"{workload.name}-{suffix}"
-            if kind.id == DEPLOYMENT_CONFIG.id:
-                of = (meta.annotations or {}).get(_OF_DEPLOYMENT_CONFIG)
-                return owner.kind == "ReplicationController" and of == workload.name
-            group = owner.api_version.rpartition("/")[0]
-            return (group, owner.kind, owner.name) == (kind.group, kind.kind, workload.name)
-    return False
+    `selector`: the workload's own spec.selector as a labelSelector (`kube.pods.selector_of`), so that the server
+    sends no others. "": all pods of the namespace are read, and its own are told by their owner.
+    """
+    wanted = Controller(kind.group, kind.kind, workload.name)
+    return tuple(
+        [
+            Pod(
+                pod.metadata.name,
+                pod.metadata.uid,
+                epoch(pod.metadata.creation_timestamp),
+                pod.ready,
+                pod.metadata.deletion_timestamp is not None,
+            )
+            for pod in await list_pods(client, workload.namespace, selector=selector)
+            if pod.metadata.workload == wanted
+        ]
+    )
 
 
 def to_go(pods: Sequence[Pod], decision: Decision) -> tuple[Pod, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +18,8 @@ from reroll.core.kinds import (
 )
 from reroll.core.records import WorkloadId
 from reroll.core.template import PodTemplate
+from reroll.kube.pods import Condition, selector_of
+from reroll.kube.ports import Getter
 from reroll.modes.rollout import path
 
 RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
@@ -50,21 +52,6 @@ class _Strategy(Struct, gc=False, rename="camel"):
     rolling_update: _RollingUpdate | None = None
 
 
-class Expression(Struct, gc=False):
-    """One of matchExpressions."""
-
-    key: str = ""
-    operator: str = ""
-    values: list[str] | None = None
-
-
-class PodSelector(Struct, gc=False, rename="camel"):
-    """spec.selector."""
-
-    match_labels: dict[str, str] | None = None
-    match_expressions: list[Expression] | None = None
-
-
 class _Spec(Struct, gc=False, rename="camel"):
     replicas: int | None = None
     paused: bool = False
@@ -74,15 +61,6 @@ class _Spec(Struct, gc=False, rename="camel"):
     template: msgspec.Raw = msgspec.Raw(b"{}")
     progress_deadline_seconds: int | None = None
     restart_at: str | None = None
-
-
-class Condition(Struct, gc=False):
-    """One of status.conditions."""
-
-    type: str = ""
-    status: str = ""
-    reason: str = ""
-    message: str = ""
 
 
 class Status(Struct, gc=False, rename="camel"):
@@ -137,23 +115,7 @@ class Live(Struct, gc=False):
     @property
     def pods_selector(self) -> str:
         """Its spec.selector as a labelSelector; "" where it has none."""
-        raw = msgspec.json.decode(self.spec.selector)
-        if not isinstance(raw, dict):
-            return ""
-        if "matchLabels" not in raw and "matchExpressions" not in raw:
-            raw = {"matchLabels": raw}  # DeploymentConfig has plain labels
-        found = msgspec.convert(raw, PodSelector)
-        words = [f"{key}={value}" for key, value in sorted((found.match_labels or {}).items())]
-        for each in found.match_expressions or ():
-            values = ",".join(each.values or ())
-            words.append(
-                {
-                    "In": f"{each.key} in ({values})",
-                    "NotIn": f"{each.key} notin ({values})",
-                    "Exists": each.key,
-                }.get(each.operator, f"!{each.key}")
-            )
-        return ",".join(words)
+        return selector_of(self.spec.selector)
 
     def condition(self, type_: str) -> Condition | None:
         return next((each for each in self.status.conditions or () if each.type == type_), None)
@@ -168,12 +130,6 @@ def _strategy(raw: msgspec.Raw) -> _Strategy | None:
         return msgspec.json.decode(raw, type=_Strategy | None)
     except msgspec.ValidationError:
         return None  # an Argo Rollout has canary or blueGreen there
-
-
-class Getter(Protocol):
-    """What is asked of the server."""
-
-    async def get(self, path: str, *, accept: str | None = None) -> bytes: ...
 
 
 def decode_live(body: bytes) -> Live:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final
 
 import msgspec
 from msgspec import Struct
@@ -11,6 +11,7 @@ from msgspec import Struct
 from reroll.core.kinds import KINDS, WorkloadKind
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import NotFound
+from reroll.kube.ports import Getter
 from reroll.kube.resources import Resource
 from reroll.manifests.problem import ManifestError
 from reroll.manifests.stamp.run import sources
@@ -126,12 +127,6 @@ class _ApiResource(Struct, gc=False):
 
 class _ApiResources(Struct, gc=False):
     resources: list[_ApiResource] = []
-
-
-class Getter(Protocol):
-    """What is asked of the server."""
-
-    async def get(self, path: str, *, accept: str | None = None, attempts: int = 4) -> bytes: ...
 
 
 class Served:

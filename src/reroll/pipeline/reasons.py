@@ -7,7 +7,7 @@ help, never a condition. Lines of logs are the application's own words.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -16,8 +16,10 @@ from reroll.core.kinds import STATEFUL_SET
 from reroll.core.observe import epoch
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import ApiError
+from reroll.kube.pods import ContainerStatus, Pod, list_pods
+from reroll.kube.ports import Asker, Lister
 from reroll.kube.resources import PODS, Resource
-from reroll.pipeline.live import RESTARTED_AT, Condition, Live
+from reroll.pipeline.live import RESTARTED_AT, Live
 
 _CORE_EVENTS = Resource("", "v1", "events", "Event")
 _MOST_PODS: Final = 3
@@ -25,63 +27,6 @@ _MOST_EVENTS: Final = 3
 _LINE: Final = 300
 HOPELESS_AFTER: Final = 3
 """A container that has crashed so often is taken for broken, where nothing else ends the wait (`Why.broken`)."""
-
-
-class _Meta(Struct, gc=False, rename="camel"):
-    name: str = ""
-    uid: str = ""
-    creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-
-
-class _Waiting(Struct, gc=False):
-    reason: str = ""
-    message: str = ""
-
-
-class _Terminated(Struct, gc=False, rename="camel"):
-    reason: str = ""
-    message: str = ""
-    exit_code: int = 0
-
-
-class _State(Struct, gc=False):
-    waiting: _Waiting | None = None
-    terminated: _Terminated | None = None
-
-
-class _Container(Struct, gc=False, rename="camel"):
-    name: str = ""
-    ready: bool = False
-    restart_count: int = 0
-    state: _State | None = None
-    last_state: _State | None = None
-
-
-class _PodStatus(Struct, gc=False, rename="camel"):
-    phase: str = ""
-    reason: str = ""
-    message: str = ""
-    conditions: list[Condition] | None = None
-    init_container_statuses: list[_Container] | None = None
-    container_statuses: list[_Container] | None = None
-
-
-class FoundPod(Struct, gc=False):
-    """A pod, as far as it can tell why it is not ready."""
-
-    metadata: _Meta
-    status: _PodStatus = msgspec.field(default_factory=_PodStatus)
-
-    @property
-    def ready(self) -> bool:
-        return any(each.type == "Ready" and each.status == "True" for each in self.status.conditions or ())
-
-
-class _Pods(Struct, gc=False):
-    items: list[FoundPod] | None = None
 
 
 class _Event(Struct, gc=False, rename="camel"):
@@ -113,15 +58,6 @@ class Why(Struct, frozen=True):
     """A new pod crashes again and again."""
 
 
-class Asker(Protocol):
-    """What is asked of the server."""
-
-    async def list_page(self, path: str, *, accept: str | None = None, attempts: int = 4) -> bytes: ...
-
-    async def get(self, path: str, *, accept: str | None = None, attempts: int = 4) -> bytes: ...
-
-
-_decode_pods = msgspec.json.Decoder(_Pods).decode
 _decode_events = msgspec.json.Decoder(_Events).decode
 
 
@@ -146,29 +82,27 @@ async def why(client: Asker, workload: WorkloadId, live: Live, *, log_lines: int
     return Why(tuple(reasons), any(_crashes(pod) for pod in unready if _is_new(pod, workload, live)))
 
 
-async def find_pods(client: Asker, workload: WorkloadId, live: Live) -> Sequence[FoundPod]:
-    """The pods that its selector finds. Raises ApiError and msgspec.DecodeError."""
+async def find_pods(client: Lister, workload: WorkloadId, live: Live) -> Sequence[Pod]:
+    """The pods that its selector finds, but for those that are done. Raises ApiError and msgspec.DecodeError."""
     selector = live.pods_selector
     if not selector:
         return ()
-    path = PODS.path(workload.namespace, None, labelSelector=selector, limit=500)
-    found = _decode_pods(await client.list_page(path, attempts=2)).items or ()
-    return [pod for pod in found if pod.status.phase not in ("Succeeded",)]
+    return await list_pods(client, workload.namespace, selector=selector, fields="status.phase!=Succeeded")
 
 
-def _is_new(pod: FoundPod, workload: WorkloadId, live: Live) -> bool:
+def _is_new(pod: Pod, workload: WorkloadId, live: Live) -> bool:
     """Of the newest revision, as far as its marks tell."""
     if workload.kind == STATEFUL_SET.id and live.status.update_revision:
         return (pod.metadata.labels or {}).get("controller-revision-hash") == live.status.update_revision
     return (pod.metadata.annotations or {}).get(RESTARTED_AT) == live.restarted_at
 
 
-def _crashes(pod: FoundPod) -> bool:
+def _crashes(pod: Pod) -> bool:
     statuses = (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ()))
     return any(not each.ready and each.restart_count >= HOPELESS_AFTER for each in statuses)
 
 
-async def _of_pod(client: Asker, namespace: str, pod: FoundPod, log_lines: int) -> list[Reason]:
+async def _of_pod(client: Asker, namespace: str, pod: Pod, log_lines: int) -> list[Reason]:
     found: list[Reason] = []
     name = pod.metadata.name
     inits = pod.status.init_container_statuses or []
@@ -177,7 +111,7 @@ async def _of_pod(client: Asker, namespace: str, pod: FoundPod, log_lines: int) 
         if words:
             log = await _log(client, namespace, name, container, log_lines)
             found.append(Reason(f"pod {name}, container {container.name}: {words}", log))
-    scheduled = next((c for c in pod.status.conditions or () if c.type == "PodScheduled"), None)
+    scheduled = pod.status.condition("PodScheduled")
     if scheduled is not None and scheduled.status == "False":
         found.append(Reason(f"pod {name} can't be scheduled: {_cut(scheduled.message)}"))
     if pod.status.phase == "Failed":
@@ -188,7 +122,7 @@ async def _of_pod(client: Asker, namespace: str, pod: FoundPod, log_lines: int) 
     return found or [Reason(f"pod {name} is not ready")]
 
 
-def _of_container(container: _Container, *, init: bool) -> str:
+def _of_container(container: ContainerStatus, *, init: bool) -> str:
     """What is wrong with it, "" if nothing."""
     state, last = container.state, container.last_state
     if state is None or container.ready:
@@ -214,7 +148,9 @@ def _of_container(container: _Container, *, init: bool) -> str:
     return "" if init else f"runs and is not ready{tail}"
 
 
-async def _log(client: Asker, namespace: str, pod: str, container: _Container, lines: int) -> tuple[str, ...]:
+async def _log(
+    client: Asker, namespace: str, pod: str, container: ContainerStatus, lines: int
+) -> tuple[str, ...]:
     """The last lines of a container, of the one that ended where it waits to be started again."""
     started = container.state is not None and container.state.waiting is None
     if not lines or not (started or container.restart_count):

@@ -243,7 +243,7 @@ class Restarter:
 
     async def _replace_pods(self, target: Target, live: Live, deadline: float) -> Outcome:
         method, workload, kind = self._options.method, target.workload, KINDS[target.workload.kind]
-        pods = await pods_of(self._client, workload, kind)
+        pods = await pods_of(self._client, workload, kind, live.pods_selector)
         going = {
             pod.short for pod in pods if not pod.going and (target.pods is None or pod.name in target.pods)
         }
@@ -279,7 +279,7 @@ class Restarter:
                 if ended is not None:
                     return replace(outcome(target, ended.state, ended.words, method), reasons=ended.reasons)
             await asyncio.sleep(_EVERY)
-            pods = await pods_of(self._client, workload, kind)
+            pods = await pods_of(self._client, workload, kind, live.pods_selector)
             live = await read(self._client, workload)
 
     async def _send_away(self, namespace: str, pod: Pod) -> None:

@@ -17,12 +17,10 @@ from reroll.core.template import PodTemplate
 from reroll.insight.stale.audit import audit
 from reroll.insight.stale.report import Certainty, Finding
 from reroll.kube.client import Client
-from reroll.kube.errors import Forbidden, Gone, NotFound
-from reroll.kube.pages import Pager
+from reroll.kube.errors import Forbidden, NotFound
+from reroll.kube.pages import read_list
 from reroll.kube.resources import Resource
 from reroll.pipeline.live import RESTARTABLE
-
-_ATTEMPTS = 3
 
 
 class Target(Struct, frozen=True):
@@ -156,14 +154,8 @@ async def list_kind(
     """
     resource = Resource(kind.group, kind.version, kind.plural, kind.kind)
     path = partial(resource.path, scope or None, None, labelSelector=labels or None)
-    for attempt in range(_ATTEMPTS):
-        try:
-            await Pager(client, path).each(take)
-            return
-        except Gone:
-            if attempt + 1 == _ATTEMPTS:
-                raise
-        except (NotFound, Forbidden):
-            if kind.optional:
-                return
+    try:
+        await read_list(client, path, take, begin_again=lambda: None)
+    except (NotFound, Forbidden):
+        if not kind.optional:
             raise

@@ -20,11 +20,10 @@ from reroll.insight.stale.pods import Pods, RunningPod
 from reroll.insight.stale.report import Certainty, Report, time_text
 from reroll.insight.stale.times import ConfigMeta, ConfigTimes, config_times
 from reroll.kube.client import Client
-from reroll.kube.errors import Forbidden, Gone
-from reroll.kube.pages import METADATA_ONLY, Pager
+from reroll.kube.errors import Forbidden
+from reroll.kube.pages import METADATA_ONLY, read_list
 from reroll.kube.resources import CONFIG_MAPS, PODS, SECRETS, Resource
 
-_ATTEMPTS = 3
 _SOURCES: dict[ConfigKind, Resource] = {"configmap": CONFIG_MAPS, "secret": SECRETS}
 _MOST_NAMED = 5
 
@@ -165,16 +164,14 @@ async def _collect(
     path = partial(
         resource.path, scope or None, None, labelSelector=selector or None, fieldSelector=fields or None
     )
-    for attempt in range(_ATTEMPTS):
+    taker = new()
+
+    def begin_again() -> None:
+        nonlocal taker
         taker = new()
-        try:
-            await Pager(client, path, accept=accept).each(taker.take)
-        except Gone:
-            if attempt + 1 == _ATTEMPTS:
-                raise
-            continue
-        return taker
-    raise AssertionError("not reached")
+
+    await read_list(client, path, lambda raw: taker.take(raw), begin_again=begin_again, accept=accept)
+    return taker
 
 
 async def _together(jobs: Sequence[Coroutine[None, None, None]]) -> None:

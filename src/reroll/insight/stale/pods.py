@@ -1,4 +1,4 @@
-"""Pods as the API has them, and what the audit keeps of one: what each container reads, and when it started.
+"""What the audit keeps of a pod: what each container reads, and when it started.
 
 What a pod reads stands in the pod itself, not in the workload's template: pods of an earlier revision read what
 that said, and admission may have added containers.
@@ -17,52 +17,7 @@ from reroll.core.observe import epoch
 from reroll.core.records import Reference, WorkloadId
 from reroll.core.references import references
 from reroll.core.template import PodSpec, PodTemplate
-
-_TEMPLATE_HASH = "pod-template-hash"
-_ROLLOUT_HASH = "rollouts-pod-template-hash"
-_REVISION = "controller-revision-hash"
-
-
-class _Owner(Struct, gc=False):
-    kind: str = ""
-    name: str = ""
-    controller: bool = False
-
-
-class _Meta(Struct, gc=False, rename="camel"):
-    name: str = ""
-    namespace: str = ""
-    creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
-    labels: dict[str, str] | None = None
-    owner_references: list[_Owner] | None = None
-
-
-class _At(Struct, gc=False, rename="camel"):
-    started_at: str | None = None
-
-
-class _State(Struct, gc=False):
-    running: _At | None = None
-    terminated: _At | None = None
-
-
-class _ContainerStatus(Struct, gc=False):
-    name: str = ""
-    state: _State | None = None
-
-
-class _Status(Struct, gc=False, rename="camel"):
-    phase: str = ""
-    container_statuses: list[_ContainerStatus] | None = None
-    init_container_statuses: list[_ContainerStatus] | None = None
-    ephemeral_container_statuses: list[_ContainerStatus] | None = None
-
-
-class _Pod(Struct, gc=False):
-    metadata: _Meta
-    spec: msgspec.Raw = msgspec.Raw(b"{}")
-    status: _Status | None = None
+from reroll.kube.pods import Meta, decode_pod
 
 
 class Reader(Struct, frozen=True, gc=False):
@@ -85,7 +40,6 @@ class RunningPod(Struct, frozen=True, gc=False):
     """By reader, seconds since the epoch; 0: it did not start yet."""
 
 
-_decode = msgspec.json.Decoder(_Pod).decode
 _decode_spec = msgspec.json.Decoder(PodSpec).decode
 
 
@@ -99,9 +53,9 @@ class Pods:
 
     def take(self, raw: msgspec.Raw) -> None:
         """Take in the JSON of one pod."""
-        pod = _decode(raw)
+        pod = decode_pod(raw)
         meta, status = pod.metadata, pod.status
-        if status is None or status.phase != "Running" or meta.deletion_timestamp is not None:
+        if status.phase != "Running" or meta.deletion_timestamp is not None:
             return
         starts: dict[str, tuple[float, bool]] = {}
         for each in (
@@ -111,7 +65,7 @@ class Pods:
         ):
             if each.state is not None and (at := each.state.running or each.state.terminated) is not None:
                 starts[each.name] = (epoch(at.started_at), each.state.running is not None)
-        workload, revision = _owner(meta)
+        workload, revision = _owner(meta), meta.revision
         workload = self._workloads.setdefault(workload, workload)
         known = (workload, revision, tuple(starts)) if revision else None
         readers = self._readers.get(known) if known else None
@@ -125,25 +79,12 @@ class Pods:
             self.pods.append(RunningPod(meta.name, workload, readers, started))
 
 
-def _owner(meta: _Meta) -> tuple[WorkloadId, str]:
-    """(the workload of a pod, what is the same for all pods of one revision; "" where that can't be told).
-
-    A ReplicaSet of a Deployment (or of an Argo Rollout) is named after it with the hash of the template, so that
-    no ReplicaSet has to be read.
-    """
-    labels = meta.labels or {}
-    for owner in meta.owner_references or ():
-        if not owner.controller:
-            continue
-        if owner.kind == "ReplicaSet":
-            for label, kind in ((_TEMPLATE_HASH, "Deployment"), (_ROLLOUT_HASH, "Rollout")):
-                suffix = "-" + labels.get(label, "\0")
-                if owner.name.endswith(suffix):
-                    name = owner.name.removesuffix(suffix)
-                    return WorkloadId(kind, meta.namespace, name), owner.name
-        revision = labels.get(_REVISION, "")
-        return WorkloadId(owner.kind, meta.namespace, owner.name), revision
-    return WorkloadId("Pod", meta.namespace, meta.name), ""
+def _owner(meta: Meta) -> WorkloadId:
+    """The workload of a pod, or the pod itself where nothing controls it."""
+    found = meta.workload
+    if found is None:
+        return WorkloadId("Pod", meta.namespace, meta.name)
+    return WorkloadId(found.kind, meta.namespace, found.name)
 
 
 def _readers(spec: PodSpec) -> tuple[Reader, ...]:

@@ -1,0 +1,73 @@
+"""From a workload's record to its policy, and from both to what it consumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+from reroll.controller.entry import Entry
+from reroll.core.consumption import consumption, patterns
+from reroll.core.policy import Policy, PolicyDefaults
+from reroll.core.progress import Progress
+from reroll.core.records import ConfigKind, WorkloadRecord
+from reroll.dialects import Dialects
+
+Existing: TypeAlias = Callable[[ConfigKind, str], Iterable[str]]
+"""(kind, namespace) -> names of the config objects that exist."""
+InScope: TypeAlias = Callable[[str, Mapping[str, str]], bool]
+"""(namespace, its labels) -> is it acted on at all?"""
+
+
+class Derivation:
+    """What the settings say of it. `dialects` may be replaced while the controller runs."""
+
+    def __init__(
+        self, dialects: Dialects, defaults: PolicyDefaults, in_scope: InScope, existing: Existing
+    ) -> None:
+        self.dialects = dialects
+        self._defaults = defaults
+        self._in_scope = in_scope
+        self._existing = existing
+
+    def entry(
+        self,
+        record: WorkloadRecord,
+        progress: Progress | None,
+        namespace: tuple[Mapping[str, str], Mapping[str, str]],
+    ) -> Entry:
+        """`namespace`: the annotations and the labels of the workload's namespace."""
+        annotations, labels = namespace
+        policy = self.dialects.resolve_policy(record, annotations, self._defaults)
+        if not self._in_scope(record.id.namespace, labels):
+            policy = Policy()
+        if not policy.enabled:
+            return Entry(record, policy, (), (), progress)
+        consumed = consumption(record, policy, _with_recorded(record, self._existing))
+        return Entry(record, policy, consumed, patterns(policy), progress)
+
+
+def same_sources(a: WorkloadRecord, b: WorkloadRecord) -> bool:
+    """Do policy and consumption of both follow from the same?"""
+    return (
+        a.references == b.references
+        and a.annotations == b.annotations
+        and a.template_annotations == b.template_annotations
+    )
+
+
+def _with_recorded(record: WorkloadRecord, existing: Existing) -> Existing:
+    """`existing`, and what is recorded as applied: a pattern goes on matching an object that was deleted, so
+    that its return with other content is seen."""
+    recorded = record.applied.configs.keys() if record.applied is not None else ()
+    if not recorded:
+        return existing
+
+    def names(kind: ConfigKind, namespace: str) -> Iterable[str]:
+        yield from existing(kind, namespace)
+        for short in recorded:
+            parts = short.split("/")
+            home = record.id.namespace if len(parts) == 2 else parts[1]
+            if parts[0] == kind and home == namespace:
+                yield parts[-1]
+
+    return names
