@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from reroll.core.labels import LabelSelector
 from reroll.insight.simulation.cluster import merge, timestamp
 from reroll.kube.errors import AlreadyExists, BadRequest, Conflict, NotFound, TooManyRequests
 from tests.interleavings import fields
@@ -229,18 +230,12 @@ class Server:
         raise BadRequest(f"{method} {path} is not played", status=400)
 
     def _list(self, plural: str, asked: Mapping[str, str]) -> bytes:
-        found = self._objects[plural].values()
-        chosen: Iterator[_Stored] = iter(found)
-        name = asked.get("fieldSelector", "").removeprefix("metadata.name=")
-        if name:
-            chosen = (stored for stored in chosen if stored.value["metadata"]["name"] == name)
-        wanted = [pair.split("=") for pair in asked.get("labelSelector", "").split(",") if pair]
-        if wanted:
-            chosen = (
-                stored
-                for stored in chosen
-                if all((stored.value["metadata"].get("labels") or {}).get(k) == v for k, v in wanted)
-            )
+        chosen: Iterator[_Stored] = iter(self._objects[plural].values())
+        for condition in filter(None, asked.get("fieldSelector", "").split(",")):
+            chosen = filter(_field_is(condition), chosen)
+        if asked.get("labelSelector"):
+            selector = LabelSelector.parse(asked["labelSelector"])
+            chosen = (s for s in chosen if selector.matches(s.value["metadata"].get("labels") or {}))
         items = [msgspec.Raw(stored.raw) for stored in chosen]
         return msgspec.json.encode({"metadata": {"resourceVersion": str(self.version)}, "items": items})
 
@@ -311,6 +306,21 @@ class Server:
     def _tell(self, write: Write) -> None:
         for watcher in self.watchers:
             watcher(write)
+
+
+def _field_is(condition: str) -> Callable[[_Stored], bool]:
+    """One condition of a fieldSelector."""
+    field, _, wanted = condition.partition("=")
+    unlike = field.endswith("!")
+    path = field.rstrip("!").split(".")
+
+    def matches(stored: _Stored) -> bool:
+        found: Any = stored.value
+        for name in path:
+            found = found.get(name) or {}
+        return bool(found == wanted) is not unlike
+
+    return matches
 
 
 def owner_of(value: Object) -> str:

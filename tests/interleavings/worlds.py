@@ -49,6 +49,7 @@ def workload(choose: Choose, plural: str, name: str, used: list[Use]) -> Object:
     spec: dict[str, Any] = {"template": template(name, used)}
     if plural in ("deployments", "statefulsets"):
         spec["replicas"] = 1 + choose(3)
+        spec["selector"] = {"matchLabels": {"app": name}}
         if choose(6) == 5:
             annotations["reroll.dev/mode"] = "restart"
     if plural == "deployments":
