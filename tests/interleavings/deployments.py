@@ -107,7 +107,7 @@ class Deployments:
         revision = ""
         if newest is None and not deployment["spec"].get("paused"):
             newest = self._create(deployment)
-        if newest is not None and not deployment["spec"].get("paused"):
+        if newest is not None:
             newest, revision = self._annotate(deployment, newest)
         for replica_set, replicas in self._scales(deployment, newest):
             scaled = self._server.copy("replicasets", replica_set["metadata"]["name"])

@@ -92,14 +92,10 @@ class Ledger:
         workload = workload_id(plural, name)
         annotations = write.after["metadata"].get("annotations") or {}
         stand_in = STANDS_IN_FOR in annotations
-        if write.type == "DELETED":
-            if plural == "jobs" and write.manager != REROLL and not stand_in:
-                pass  # who deleted it, says `people`
-            self.uses.pop(workload, None)
-            self.contents.pop(workload, None)
-            return
-        if stand_in:
-            return
+        if stand_in or write.type == "DELETED":
+            return  # what changes while a Job is made again counts
+        if write.type == "ADDED" and write.manager != REROLL:
+            self._forget(workload)
         used = tuple(uses(template_of(plural, write.after)))
         if self.uses.get(workload) != used:
             self.uses[workload] = used
@@ -110,6 +106,12 @@ class Ledger:
             self.foreign[workload] += 1
             if write.before is not None and _mark(plural, write.before) != _mark(plural, write.after):
                 self.lost_marks[workload] += 1
+
+    def _forget(self, workload: WorkloadId) -> None:
+        """A new one of that name: nothing is due."""
+        for counts in (self.changes, self.rolled, self.foreign, self.lost_marks):
+            del counts[workload]
+        self.at_first.pop(workload, None)
 
     def _by_reroll(self, plural: str, workload: WorkloadId, write: Write) -> None:
         before, after = write.before, write.after

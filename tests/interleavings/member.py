@@ -179,18 +179,21 @@ class Member:
 
     # --- its life ------------------------------------------------------------------------------------
 
-    def go_on(self) -> None:
-        """Called after each step: what begins when all lists have arrived, and when all is read."""
+    def go_on(self) -> bool:
+        """Called after each step: what begins when all lists have arrived, and when all is read. False: nothing."""
         if not self._reading and all(watch.synced for watch in self.watches):
             self._reading = True
             self._background = [
                 asyncio.create_task(self.reader.run()),
                 asyncio.create_task(self._catch_up()),
             ]
+            return True
         if self.working and self.leading and not self._actors:
             for workload in list(self.store.workloads()):
                 self._ask(workload, None)
             self._actors = [asyncio.create_task(self.reconciler.work()) for _ in range(ACTORS)]
+            return True
+        return False
 
     async def _catch_up(self) -> None:
         await self.reader.catch_up()

@@ -131,9 +131,8 @@ class Play:
     async def _breathe(self) -> None:
         """The controllers do what they can do at this moment."""
         await self._loop.halt()
-        for member in self.members:
-            member.go_on()
-        await self._loop.halt()
+        while any([member.go_on() for member in self.members]):
+            await self._loop.halt()
         self._raise_internal()
 
     def _raise_internal(self) -> None:
@@ -300,7 +299,7 @@ class Play:
         else:
             words = self.people.replace(plural, name)
             self._unmade(plural, name, words)
-            if self.server.get(plural, name) is not None:
+            if words.endswith("again"):
                 self._made(plural, name, " ")
 
     def _made(self, plural: str, name: str, words: str) -> None:
