@@ -220,7 +220,7 @@ async def test_where_the_new_one_would_be_refused_the_old_one_stays(stage: Any, 
             await again(stage, old)
         finally:
             await asyncio.to_thread(kubectl, "delete", "-f", "-", input=policy)
-        assert not control.reconciler.recreation.pending
+        assert not control.acting.lead.reconciler.unfinished()
 
 
 async def refused(stage: Any) -> bool:
@@ -297,10 +297,13 @@ async def test_a_request_that_fails_loses_no_job(
         await stage.quiet(control)
         assert lossy.failed == 1
         assert (await stage.get("Job", "import"))["metadata"]["uid"] == new["metadata"]["uid"]
-        assert not control.reconciler.recreation.pending
+        assert not control.acting.lead.reconciler.unfinished()
         if method == "create" and before:
-            reasons = [event["reason"] for event in await stage.events("import")]
-            assert "Failed" in reasons
+
+            async def told() -> bool:
+                return any(event["reason"] == "Failed" for event in await stage.events("import"))
+
+            await stage.until(told, "no Event says that it failed")
 
 
 async def test_what_is_refused_for_long_is_tried_for_ever_and_told(stage: Any) -> None:
@@ -330,7 +333,7 @@ async def test_a_controller_that_is_stopped_in_between_finishes_first(stage: Any
 class TestAControllerThatIsKilledInBetween:
     """What it has deleted is created by the next one, from the stand-in."""
 
-    async def killed(self, stage: Any, after: str, **fields: Any) -> Json:
+    async def killed(self, stage: Any, after: str, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Json:
         """The Job as it was. The process ends after the request `after` ("delete" of the old, or "create" of the
         new one, or nothing but the stand-in was done)."""
         async with stage.controller() as control:
@@ -362,19 +365,20 @@ class TestAControllerThatIsKilledInBetween:
             await stage.set("ConfigMap", "app", {"level": "debug"})
             async with asyncio.timeout(10):
                 await reached.wait()
+            # A process that is killed does nothing more: neither what its actors are at, nor what a stop would finish.
+            monkeypatch.setattr("reroll.controller.lead.FINISH_WITHIN", 0.0)
             for task in asyncio.all_tasks():
                 if task.get_name().startswith("actor "):
                     task.cancel()
-            control.reconciler.recreation.pending.clear()
         return old
 
     @pytest.mark.parametrize("after", ["stand-in", "delete", "create"])
     async def test_the_next_one_goes_on(
         self, stage: Any, after: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("reroll.controller.recreate._LEFT_BEHIND", 0.2)
+        monkeypatch.setattr("reroll.modes.recreate._LEFT_BEHIND", 0.2)
         metadata = {"annotations": {"reroll.dev/auto": "true", "note": "kept"}, "labels": {"team": "web"}}
-        old = await self.killed(stage, after, metadata=metadata, activeDeadlineSeconds=3600)
+        old = await self.killed(stage, after, monkeypatch, metadata=metadata, activeDeadlineSeconds=3600)
         items = stage._json(await stage.client.list_page(stage.path("Job")))["items"]
         [stand_in] = [job for job in items if job["metadata"]["name"] != "import"]
         assert stand_in["spec"]["suspend"] is True

@@ -92,7 +92,7 @@ async def test_marks_of_any_style_are_no_change_by_somebody_else(
     await stage.patch("Deployment", "web", {"spec": {"template": {"metadata": {"labels": {"by": "hand"}}}}})
     found = await ask(stage)
     assert found.decision == "record"
-    assert "somebody else changed its pod template" in found.reason
+    assert "another client changed its pod template" in found.reason
 
 
 async def test_what_is_not_followed_and_what_is_missing_is_said(

@@ -309,7 +309,7 @@ class TestManifestsAsTheyWillBe:
         new["spec"]["template"]["spec"]["containers"][0]["image"] = "y"
         s = self.change(tmp_path, objects, [config_map(level="x"), new])
         assert s.rolls == ()
-        assert "somebody else changed its pod template after that" in stay(s).reason
+        assert "another client changed its pod template after that" in stay(s).reason
         # The other way around the config is the later one.
         assert rolled(self.change(tmp_path, objects, [new, config_map(level="x")])) == [(1.0, WEB)]
 

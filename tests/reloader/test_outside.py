@@ -11,7 +11,7 @@ import pytest
 
 from reroll.app import Controller
 from reroll.controller.meta_info import publish
-from reroll.controller.report import RELOADER_WORDS
+from reroll.controller.report import RELOADER_REASONS
 from reroll.kube.config import load_config
 from reroll.settings import Settings
 from tests.alerts.service import Service
@@ -108,7 +108,7 @@ async def test_events_have_reloaders_reasons(stage: Any) -> None:
     settings = Settings(
         namespaces=(stage.namespace,), key_namespace=stage.namespace, listen="", settle=0.1, marks="env-vars"
     )
-    control = Controller(load_config(kubeconfig=str(stage.kubeconfig)), settings, words=RELOADER_WORDS)
+    control = Controller(load_config(kubeconfig=str(stage.kubeconfig)), settings, reasons=RELOADER_REASONS)
     async with at_work(control):
         await stage.adopted("web")
         await stage.set("ConfigMap", "app", {"key": "2"})
@@ -138,5 +138,5 @@ async def test_the_controller_leaves_reloaders_annotations_to_it(stage: Any, bes
         assert "reroll.dev/applied" not in (await stage.get("Deployment", "web"))["metadata"]["annotations"]
         # It is stopped, and reroll goes on in its place.
         await stage.patch("Deployment", "theirs", {"spec": {"replicas": 0}})
-        await control._look_for_reloader()
+        await control.presence.look()
         await stage.adopted("web")

@@ -16,11 +16,13 @@ from typing import Final
 import structlog
 from msgspec import Struct
 
+from reroll.alerts.addresses import parse_targets
 from reroll.alerts.delivery import DeliveryError, Poster, persist
 from reroll.alerts.message import Message, Style, compose
 from reroll.alerts.notice import Notice
 from reroll.alerts.target import Target
 from reroll.kube.backoff import Backoff
+from reroll.settings import Settings
 
 log = structlog.get_logger("reroll.alerts")
 
@@ -210,3 +212,11 @@ class _Line:
         if (now := time.monotonic()) - self._warned_at >= _WARN_EVERY:
             self._warned_at = now
             log.warning("alerts are dropped", target=self.target.label, problem=why, dropped=self.dropped)
+
+
+def alerts_of(settings: Settings, style: Style) -> Alerts | None:
+    """The alerts that the settings ask for, if they do. Raises ValueError for an address that is not understood."""
+    if not settings.alert_url:
+        return None
+    targets = parse_targets(settings.alert_url, settings.alert_sink)
+    return Alerts(targets, style=style, info=settings.alert_info, proxy=settings.alert_proxy)

@@ -35,7 +35,7 @@ def reloader(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -
     from reroll.cli.reloader_flags import FLAGS, OWN, FlagError, read
     from reroll.controller.meta_info import publish
     from reroll.controller.reloader_metrics import ReloaderMetrics
-    from reroll.controller.report import RELOADER_WORDS
+    from reroll.controller.report import RELOADER_REASONS
     from reroll.dialects import Dialects
     from reroll.kube.config import load_config
     from reroll.logs import set_up
@@ -73,7 +73,7 @@ def reloader(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -
             settings,
             dialects=Dialects(reloader=asked.keys),
             metrics=metrics,
-            words=RELOADER_WORDS,
+            reasons=RELOADER_REASONS,
             at_work=tell_others,
         )
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -18,9 +19,11 @@ import structlog
 
 from reroll.alerts.delivery import DeliveryError
 from reroll.alerts.webhook import Webhook
+from reroll.controller.metrics import Delivered
 from reroll.controller.store import Store
 from reroll.core.records import ConfigId
-from reroll.kube.lease import running_time
+from reroll.kube.lease import LeaderElection, running_time
+from reroll.settings import Settings
 
 log = structlog.get_logger("reroll.controller")
 
@@ -101,6 +104,22 @@ class Announcer:
         changes = [*self._waiting.values(), *self._telling.values()]
         return max((self._clock() - change.first for change in changes), default=0.0)
 
+    async def act(self, stopping: asyncio.Event, within: float) -> None:
+        """Lead until `stopping` is set, and tell what is left then, for `within` seconds at most."""
+        self.lead()
+        await stopping.wait()
+        log.info("stopping: the webhook is told of what it was not told yet")
+        await self.tell_the_rest(within)
+
+    async def tell_the_rest(self, within: float) -> None:
+        """Wait until the webhook was told of everything, for `within` seconds at most."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.idle.wait(), max(0.0, within))
+
+    def statistics(self) -> Delivered:
+        """What became of what was posted."""
+        return self._webhook.statistics()
+
     async def run(self) -> None:
         """Post what arrives, until cancelled. Says what is left then."""
         async with self._webhook:
@@ -163,3 +182,22 @@ def _add(changes: dict[ConfigId, _Change], config: ConfigId, change: _Change) ->
     """Put a change behind all others, together with an earlier one of the same object."""
     earlier = changes.pop(config, None)
     changes[config] = change if earlier is None else change._replace(at=earlier.at, first=earlier.first)
+
+
+def announcer_of(
+    settings: Settings, store: Store, election: LeaderElection | None, may_act: Callable[[], bool]
+) -> Announcer | None:
+    """The announcer that the settings ask for, if they do. `may_act`: see `Announcer`."""
+    if not settings.webhook_url:
+        return None
+    events = {"update"}
+    events |= {"add"} if settings.on_create == "always" else set()
+    events |= {"delete"} if settings.on_delete else set()
+    webhook = Webhook(settings.webhook_url, proxy=settings.alert_proxy)
+    return Announcer(
+        webhook,
+        store,
+        frozenset(events),
+        may_act=may_act,
+        others_done_until=(lambda: election.others_done_until) if election else (lambda: float("-inf")),
+    )

@@ -11,12 +11,15 @@ import base64
 import binascii
 import secrets
 import time
+from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 import structlog
 
 from reroll.core.digests import KEY_SIZE, DigestKey
 from reroll.core.observe import SecretObject
+from reroll.kube.backoff import Backoff
 from reroll.kube.client import Client
 from reroll.kube.errors import AlreadyExists, ApiError, Forbidden, NotFound
 from reroll.kube.resources import SECRETS
@@ -117,3 +120,52 @@ class DigestKeySecret:
             problem=error.message,
         )
         return DigestKey(key or secrets.token_bytes(KEY_SIZE))
+
+
+class Keyed(Protocol):
+    """What digests with the key: `config_objects.ConfigObjects`."""
+
+    key: DigestKey
+
+    def rekey(self, key: DigestKey) -> None: ...
+
+
+class KeyInForce:
+    """Keeps what digests on the key that is in force.
+
+    `needed`: False where nothing is digested with a key. `replaced`: called when another key took its place, after
+    the digests with the old one were dropped.
+    """
+
+    def __init__(
+        self, secret: DigestKeySecret, keyed: Keyed, replaced: Callable[[], None], *, needed: bool
+    ) -> None:
+        self._secret, self._keyed, self._replaced, self._needed = secret, keyed, replaced, needed
+        self.problem = "waiting for the API server"
+        """Why there is no key yet; "" once there is."""
+
+    async def obtain(self) -> None:
+        """Wait for the API server, for ever, and get the digest key."""
+        backoff = Backoff(0.5, 15.0, jitter=0.5)
+        while self._needed:
+            try:
+                self._keyed.rekey(await self._secret.obtain())
+                break
+            except ApiError as error:
+                self.problem = str(error)
+                delay = max(backoff.next(), error.retry_after or 0.0)
+                log.warning("waiting for the API server", problem=str(error), seconds=round(delay, 1))
+                await asyncio.sleep(delay)
+        self.problem = ""
+
+    async def check(self) -> bool:
+        """Is another digest key in force than ours? Then Secrets are read again with it. Raises ApiError."""
+        if not self._needed:
+            return False
+        found = await self._secret.check(self._keyed.key)
+        if found.id == self._keyed.key.id:
+            return False
+        log.warning("the digest key changed: Secrets are recorded anew, nothing is rolled")
+        self._keyed.rekey(found)
+        self._replaced()
+        return True

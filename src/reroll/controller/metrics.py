@@ -21,6 +21,7 @@ from reroll import __version__
 from reroll.controller import queue as work
 from reroll.core.decide import Kind
 from reroll.core.kinds import KINDS, WORKLOAD_KINDS
+from reroll.core.progress import FOLLOWED
 
 Step: TypeAlias = Literal["read", "decide", "act"]
 """Where the way of one change can fail so that it is asked about again."""
@@ -35,11 +36,15 @@ REASONS: Final = (
     "not_found",
     "other",
     "server_error",
+    "timeout",
     "too_many_requests",
     "unauthorized",
     "unreachable",
 )
 """Why, in few words: the API has many more, and a server or a webhook can invent its own."""
+
+OUTCOMES: Final = ("done", "failed", "healed", "superseded")
+"""What becomes of a rollout."""
 
 VERBS: Final = ("get", "list", "watch", "create", "patch", "update", "delete")
 
@@ -66,6 +71,7 @@ _KNOWN_REASONS: Final = {
 
 _CHANGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 15, 30, 60, 120, 300)
 _WAIT_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_ROLLOUT_BUCKETS = (1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600)
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 RESOURCES: Final = ("configmaps", "secrets", "namespaces", *(k.plural for k in WORKLOAD_KINDS.values()))
@@ -140,6 +146,22 @@ class Metrics:
         for kind in KINDS:
             rollouts.labels(kind)
 
+        self._ends = Counter(
+            "reroll_rollouts_ended",
+            "What became of rollouts that were started; one can fail first, and heal later.",
+            ["workload_kind", "outcome"],
+            registry=self.registry,
+        )
+        for kind in sorted(FOLLOWED):
+            for outcome in OUTCOMES:
+                self._ends.labels(kind, outcome)
+        self._rollout_seconds = Histogram(
+            "reroll_rollout_seconds",
+            "From the start of a rollout to its good end.",
+            buckets=_ROLLOUT_BUCKETS,
+            registry=self.registry,
+        )
+
         failures = Counter(
             "reroll_failures",
             "Steps that failed and are tried again, by step and reason.",
@@ -213,6 +235,12 @@ class Metrics:
         self._rollouts.labels(workload_kind).inc()
         if seconds is not None:
             self._change_to_patch.observe(max(seconds, 0.0))
+
+    def rollout_ended(self, workload_kind: str, outcome: str, seconds: float | None) -> None:
+        """A rollout that was started has an outcome, one of `OUTCOMES`; `seconds`: how long it took to its end."""
+        self._ends.labels(workload_kind, outcome).inc()
+        if seconds is not None:
+            self._rollout_seconds.observe(seconds)
 
     def failed(self, step: Step, reason: str) -> None:
         """A step failed and will be tried again. `reason` is one of `REASONS`, or of the API, such as ``Forbidden``;

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -15,8 +15,9 @@ from reroll.alerts.notice import Notice, Outcome
 from reroll.controller.store import Entry
 from reroll.core.compare import ConfigChange
 from reroll.core.decide import Decision, Kind
+from reroll.core.follow import Report
 from reroll.core.kinds import KINDS, WorkloadKind
-from reroll.core.records import WorkloadId
+from reroll.core.records import WorkloadId, WorkloadRecord
 from reroll.kube.errors import ApiError
 from reroll.kube.events import EventRecorder, ObjectReference
 
@@ -25,22 +26,40 @@ log = structlog.get_logger("reroll.controller")
 _SHOWN = 5  # objects named one by one; an Event's note holds 1 kB
 
 
-class Words(NamedTuple):
-    """The reasons of Events."""
+_ROLLOUT_REASONS: Mapping[str, str] = {
+    "done": "RolloutComplete",
+    "healed": "RolloutComplete",
+    "failed": "RolloutFailed",
+    "blocked": "RolloutBlocked",
+    "superseded": "RolloutSuperseded",
+}
+
+
+class EventReasons(NamedTuple):
+    """The reasons of Events that differ from tool to tool."""
 
     rolled: str = "Rolled"
     failed: str = "Failed"
 
 
-RELOADER_WORDS = Words("Reloaded", "ReloadFail")
+RELOADER_REASONS = EventReasons("Reloaded", "ReloadFail")
 """Those of stakater/Reloader."""
 
 
-_WORDS = Words()
+_REASONS = EventReasons()
+
+
+class About(Protocol):
+    """What is told of: `store.Entry` and `modes.mode.Subject` have it."""
+
+    @property
+    def record(self) -> WorkloadRecord: ...
 
 
 class Reporter:
     """Says what was decided and done. Never blocks: Events are sent in the background.
+
+    It remembers what was told, so that each thing is told once. There is one for each term of leadership.
 
     `kinds`: those that are followed, by `WorkloadKind.id`. `notify` is given what people outside are told.
     """
@@ -49,18 +68,18 @@ class Reporter:
         self,
         events: EventRecorder,
         kinds: Mapping[str, WorkloadKind] = KINDS,
-        words: Words = _WORDS,
+        reasons: EventReasons = _REASONS,
         notify: Callable[[Notice], None] = lambda notice: None,
     ) -> None:
         self._events = events
         self._kinds = kinds
-        self._words = words
+        self._reasons = reasons
         self._notify = notify
         self._held: dict[WorkloadId, str] = {}
         self._waits: dict[WorkloadId, str] = {}
         self._warned: dict[WorkloadId, tuple[str, ...]] = {}
         self._problems: dict[WorkloadId, tuple[str, ...]] = {}
-        self._failing: set[WorkloadId] = set()
+        self._failing: dict[WorkloadId, str] = {}
 
     def decided(self, entry: Entry, decision: Decision) -> None:
         """Told of each decision. Speaks up for what the workload's owner has to know, when it is new."""
@@ -70,13 +89,14 @@ class Reporter:
             self._problems[workload] = problems
             for problem in problems:
                 if problem not in decision.reason or decision.kind is not Kind.REFUSE:
-                    self._warn(entry, "BadAnnotation", "Configure", problem)
+                    self.warn(entry, "BadAnnotation", "Configure", problem)
         warning = (decision.reason, *decision.notes) if decision.warning else ()
         if warning != self._warned.get(workload, ()):
             self._warned[workload] = warning
             if warning:
-                reason = {Kind.REFUSE: "Refused", Kind.WAIT: "NotRolled"}.get(decision.kind, "Recorded")
-                self._warn(entry, reason, "Decide", "; ".join(warning))
+                usual = {Kind.REFUSE: "Refused", Kind.WAIT: "NotRolled"}.get(decision.kind, "Recorded")
+                reason = decision.event or usual
+                self.warn(entry, reason, "Decide", "; ".join(warning))
                 if decision.kind is Kind.REFUSE:
                     self._tell(workload, "refused", decision.reason)
         log.debug("decided", workload=str(workload), decision=decision.kind.value, reason=decision.reason)
@@ -84,7 +104,7 @@ class Reporter:
     def done(self, entry: Entry, decision: Decision) -> None:
         """Told when a decision was written to the server."""
         workload = entry.record.id
-        self._failing.discard(workload)
+        self._failing.pop(workload, None)
         self._held.pop(workload, None)
         if decision.kind is not Kind.ROLL:
             log.info(
@@ -95,15 +115,41 @@ class Reporter:
             )
             return
         home = workload.namespace
-        note = "; ".join([describe(decision.changes, home), *decision.notes])
+        note = "; ".join([describe(decision.changes, home) or decision.reason, *decision.notes])
         log.info("rolled", workload=str(workload), reason=note)
         self._tell(workload, "reloaded", decision.reason, decision.changes)
         self._events.record(
             reference(entry, self._kinds),
             type="Normal",
-            reason=self._words.rolled,
+            reason=self._reasons.rolled,
             action="Roll",
             note=f"rolled: {note}",
+        )
+
+    def rollout(self, entry: Entry | None, workload: WorkloadId, report: Report, about: str) -> None:
+        """Told what became of a rollout; `about` is the same for the same news, whoever reports it."""
+        seconds = None if report.seconds is None else round(report.seconds, 1)
+        took = "" if seconds is None else f" in {seconds:g} s"
+        words = {
+            "done": f"rollout complete{took}",
+            "healed": f"rollout complete after it had failed{took}",
+            "failed": "rollout failed",
+            "blocked": "rollout is blocked",
+            "superseded": "rollout superseded",
+        }[report.outcome]
+        say = log.warning if report.outcome == "failed" else log.info
+        say(words, workload=str(workload), detail=report.words)
+        if entry is None:
+            return
+        if report.outcome == "failed":
+            self._tell(workload, "failed", f"{words}: {report.words}")
+        self._events.record(
+            reference(entry, self._kinds),
+            type="Warning" if report.outcome == "failed" else "Normal",
+            reason=_ROLLOUT_REASONS[report.outcome],
+            action="Follow",
+            note=f"{words}: {report.words}",
+            once=about,
         )
 
     def mark_dropped(self, entry: Entry) -> None:
@@ -112,73 +158,89 @@ class Reporter:
             "its pods run older configuration: the API server drops annotations from the pod template of this kind, "
             "so the mark that would roll it is lost; use the mode restart"
         )
-        self._warn(entry, "NotRolled", "Roll", note)
+        self.warn(entry, "NotRolled", "Roll", note)
 
-    def held(self, entry: Entry, why: str) -> None:
+    def warn(self, subject: About, reason: str, action: str, note: str) -> None:
+        """A Warning Event, and a line in the log."""
+        log.warning(reason, workload=str(subject.record.id), detail=note)
+        self._events.record(
+            reference(subject, self._kinds), type="Warning", reason=reason, action=action, note=note
+        )
+
+    def held(self, subject: About, why: str) -> None:
         """Told when pods can't be evicted yet, and with "" when they could. Says so once."""
-        workload = entry.record.id
+        workload = subject.record.id
         if why == self._held.get(workload, ""):
             return
         self._held[workload] = why
         if why:
-            self._warn(entry, "Held", "Evict", why)
+            self.warn(subject, "Held", "Evict", why)
 
-    def no_pods(self, entry: Entry) -> None:
-        """Told when no pod was found to evict, of a kind that may have some all the same."""
-        note = (
-            "none of its pods was found, so none is evicted: the mode restart is for kinds that own their pods "
-            "themselves; use the mode rollout"
-        )
-        self._warn(entry, "NotRolled", "Evict", note)
-
-    def waits(self, entry: Entry, why: str) -> None:
-        """Told when the next pod waits for another one, which is as it should be: no Event for it. Says so once."""
-        workload = entry.record.id
+    def waits(self, subject: About, why: str) -> None:
+        """Told when it waits, which is as it should be: no Event for it. Says so once."""
+        workload = subject.record.id
         if why == self._waits.get(workload):
             return
         self._waits[workload] = why
-        log.info("the restart waits", workload=str(workload), reason=why)
+        log.info("waiting", workload=str(workload), reason=why)
 
-    def restarted(self, entry: Entry, left: int) -> None:
-        """Told when the last pod that had to go is gone, or when the rest of them, `left`, may stay."""
-        self._held.pop(entry.record.id, None)
-        self._waits.pop(entry.record.id, None)
-        reason = f"the mode was taken away, {left} stay" if left else "all pods that ran before are gone"
-        log.info("restarted", workload=str(entry.record.id), reason=reason)
-
-    def failed(self, entry: Entry | None, workload: WorkloadId, error: ApiError, delay: float) -> None:
-        """Told when acting failed; it is tried again in `delay` seconds."""
-        log.warning(
-            "failed, will be tried again", workload=str(workload), error=str(error), seconds=round(delay, 1)
+    def ended(self, subject: About, reason: str) -> None:
+        """Told when a restart is over: the last pod that had to go is gone, or the rest may stay."""
+        self._held.pop(subject.record.id, None)
+        self._waits.pop(subject.record.id, None)
+        log.info("restarted", workload=str(subject.record.id), reason=reason)
+        self._events.record(
+            reference(subject, self._kinds),
+            type="Normal",
+            reason="RolloutComplete",
+            action="Follow",
+            note=f"restart complete: {reason}",
         )
-        if entry is not None and workload not in self._failing:
-            self._failing.add(workload)
-            self._tell(workload, "failed", error.message)
-            self._warn(
-                entry,
-                self._words.failed,
-                "Roll",
-                f"could not be rolled or recorded, will be tried again: {error.message}",
-            )
 
-    def not_created(self, entry: Entry, error: ApiError, delay: float) -> None:
-        """Told when a Job was deleted and its successor is not taken; it is tried again in `delay` seconds."""
-        workload = entry.record.id
+    def failed(
+        self,
+        entry: Entry | None,
+        workload: WorkloadId,
+        error: ApiError,
+        delay: float,
+        *,
+        refused: bool = False,
+    ) -> None:
+        """Told when acting failed; it is tried again in `delay` seconds. An Event says so once until it succeeds, and
+        once for each reason for which the server refuses it. The worker logs it."""
+        told = self._failing.get(workload)
+        if entry is None or (told is not None and (not refused or told == error.reason)):
+            return
+        self._failing[workload] = error.reason if refused else ""
+        self._tell(workload, "failed", error.message)
+        self.warn(
+            entry,
+            self._reasons.failed,
+            "Roll",
+            f"could not be rolled or recorded, will be tried again: {error.message}",
+        )
+
+    def not_created(self, subject: About, error: ApiError) -> None:
+        """Told when a Job was deleted and its successor is not taken; it is tried again."""
+        workload = subject.record.id
         log.error(
             "a Job was deleted and is not created again yet, will be tried again",
             workload=str(workload),
             error=str(error),
-            seconds=round(delay, 1),
         )
         if self._held.get(workload) != error.message:
             self._held[workload] = error.message
             note = f"it was deleted to be created again, which fails and is tried again: {error.message}"
-            self._warn(entry, "Failed", "Roll", note)
+            self.warn(subject, "Failed", "Roll", note)
+
+    def settled(self, workload: WorkloadId) -> None:
+        """Told when a workload is at rest: a failure after this is told again."""
+        self._failing.pop(workload, None)
 
     def forget(self, workload: WorkloadId) -> None:
         self._warned.pop(workload, None)
         self._problems.pop(workload, None)
-        self._failing.discard(workload)
+        self._failing.pop(workload, None)
         self._held.pop(workload, None)
         self._waits.pop(workload, None)
 
@@ -188,16 +250,10 @@ class Reporter:
         configs = tuple(change.config for change in changes)
         self._notify(Notice(workload, outcome, configs, reason, time.time()))
 
-    def _warn(self, entry: Entry, reason: str, action: str, note: str) -> None:
-        log.warning(reason, workload=str(entry.record.id), detail=note)
-        self._events.record(
-            reference(entry, self._kinds), type="Warning", reason=reason, action=action, note=note
-        )
 
-
-def reference(entry: Entry, kinds: Mapping[str, WorkloadKind] = KINDS) -> ObjectReference:
+def reference(about: About, kinds: Mapping[str, WorkloadKind] = KINDS) -> ObjectReference:
     """A workload as Events refer to it."""
-    record = entry.record
+    record = about.record
     kind = kinds[record.id.kind]
     return ObjectReference(
         api_version=kind.api_version,

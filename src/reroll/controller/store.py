@@ -344,5 +344,5 @@ def _to_ask(before: Entry, now: Entry) -> bool:
     return replace(a, resource_version=b.resource_version, generation=b.generation) != b
 
 
-def _stage(how_far: Progress | None) -> tuple[str, bool]:
-    return ("", False) if how_far is None else (how_far.verdict, how_far.complete)
+def _stage(how_far: Progress | None) -> tuple[str, bool, float]:
+    return ("", False, 0.0) if how_far is None else (how_far.verdict, how_far.complete, how_far.judged)

@@ -7,7 +7,7 @@ watched while they are served (`controller.served`); reroll is ready without the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -18,6 +18,7 @@ from reroll.controller.class_statuses import Classes, ClassObject, ClassStatuses
 from reroll.controller.handlers import Configs, Namespaces, Workloads
 from reroll.controller.served import ServedKinds
 from reroll.controller.store import Store
+from reroll.controller.tasks import Start
 from reroll.core.kinds import WorkloadKind
 from reroll.core.observe import ConfigMapObject, NamespaceObject, SecretObject, object_type
 from reroll.core.records import ConfigKind
@@ -38,8 +39,6 @@ _KINDS_OF = {"configmaps": "configmap", "secrets": "secret"}
 _decode_namespace = msgspec.json.Decoder(NamespaceObject).decode
 
 AnyReflector: TypeAlias = Reflector[Any]
-Start: TypeAlias = Callable[[Coroutine[Any, Any, None], str], None]
-"""Starts a task that runs for as long as the controller does, by its name."""
 
 
 class Watches:

@@ -471,7 +471,7 @@ def _settled(
         since = _latest(changes) if changes else float(before.since)
         proof = prove(w, s.progress, s.pods, max(since, float(before.since)) if since else 0.0)
         listed = "; ".join(change.describe(w.id.namespace) for change in changes)
-        reason = "another client changed its pod template while it was being rolled"
+        reason = "another client changed its pod template after it was rolled"
         if changes:
             after_that = _rolled_since(w, changes) or "its pods were all started after that"
             reason = f"{listed}; {after_that}"

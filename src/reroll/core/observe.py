@@ -15,7 +15,15 @@ from msgspec.structs import replace
 
 from reroll.core import applied as record_of
 from reroll.core.authors import Wrote, author
-from reroll.core.kinds import DEPLOYMENT, JOB, OF_THE_JOB, ROLLOUT, WORKLOAD_KINDS, WorkloadKind
+from reroll.core.kinds import (
+    DEPLOYMENT,
+    DEPLOYMENT_CONFIG,
+    JOB,
+    OF_THE_JOB,
+    ROLLOUT,
+    WORKLOAD_KINDS,
+    WorkloadKind,
+)
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.progress import (
     FOLLOWED,
@@ -205,6 +213,8 @@ def status_of(obj: WorkloadObject, kind: str) -> RolloutStatus | None:
     """What an object says of its rollout; None for kinds whose status shows nothing of the sort."""
     if kind not in FOLLOWED:
         return None
+    if kind in (ROLLOUT.id, DEPLOYMENT_CONFIG.id) and obj.status.observed_generation in (0, ""):
+        return None  # its controller doesn't say, or does not run
     spec, strategy = obj.spec, obj.spec.update_strategy
     return rollout_status(
         SpecFacts(

@@ -105,6 +105,8 @@ class Progress(Struct, frozen=True, gc=False):
     """Old pods that are still terminating."""
     complete: bool = False
     """No pod of an older revision is left, but for those that are terminating: the rollout has replaced them all."""
+    judged: float = 0.0
+    """failed: when its controller said so, in seconds since the epoch; 0 where it does not say."""
 
     @property
     def ended(self) -> bool:
@@ -175,12 +177,11 @@ def _observed(spec: SpecFacts, status: StatusObject) -> bool:
     return 0 < observed >= spec.generation
 
 
-def progress(s: RolloutStatus, kind: str, *, since: float = 0.0) -> Progress:
+def progress(s: RolloutStatus, kind: str) -> Progress:
     """Judge the rollout of a workload of this kind (`WorkloadKind.id`, one of `FOLLOWED`).
 
-    `since`: when the rollout began, in seconds since the epoch by the server's clock. A controller's verdict from
-    before that is about an earlier rollout: a Deployment that goes back to a ReplicaSet of its own keeps the old
-    condition until a count improves.
+    Whoever follows one rollout compares `Progress.judged` with what it was when that began: a Deployment that goes back
+    to a ReplicaSet of its own keeps the verdict on an earlier rollout until a count improves.
     """
     if not s.seen:
         return Progress("going", "its controller has not observed the change yet", 0, s.wanted)
@@ -190,10 +191,10 @@ def progress(s: RolloutStatus, kind: str, *, since: float = 0.0) -> Progress:
         return _daemon_set(s)
     if kind == ROLLOUT.id:
         return _argo_rollout(s)
-    return _deployment(s, since)
+    return _deployment(s)
 
 
-def _deployment(s: RolloutStatus, since: float) -> Progress:
+def _deployment(s: RolloutStatus) -> Progress:
     complete = s.updated >= s.wanted and s.total <= s.updated
     if not s.wanted:
         return _no_pods(s)
@@ -201,10 +202,10 @@ def _deployment(s: RolloutStatus, since: float) -> Progress:
         return _ended(s, "new and available")
     if s.paused and not complete:
         return _blocked(s, f"it is paused: {_some(s.updated, s.wanted)} new")
-    if s.deadline and not (s.judged and s.judged < since):
+    if s.deadline:
         within = f" of {s.within} s" if s.within is not None else ""
         words = f"it made no progress within its deadline{within}: {_some(s.available, s.wanted)} available"
-        return Progress("failed", words, s.updated, s.wanted, s.ending, complete)
+        return Progress("failed", words, s.updated, s.wanted, s.ending, complete, s.judged)
     if s.refused and s.updated < s.wanted:
         return _blocked(s, f"its pods can't be created: {s.refused}")
     if s.updated < s.wanted:

@@ -6,6 +6,7 @@ pkg/apis/core/validation/events.go.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from datetime import UTC, datetime
@@ -67,9 +68,11 @@ class Event(msgspec.Struct, rename="camel", omit_defaults=True):
     kind: str = ""
 
 
-def event_name(name: str) -> str:
-    """A name of its own, valid as a DNS subdomain: the object's name, cut and cleaned, and 64 random bits."""
-    suffix = f".{secrets.token_hex(8)}"
+def event_name(name: str, about: str = "") -> str:
+    """A name of its own, valid as a DNS subdomain: the object's name, cut and cleaned, and 64 random bits; or the same
+    name for what is the same (`about`)."""
+    bits = hashlib.blake2b(about.encode(), digest_size=8).hexdigest() if about else secrets.token_hex(8)
+    suffix = f".{bits}"
     stem = _NOT_IN_NAMES.sub("-", name.lower())[: _NAME_LIMIT - len(suffix)].strip(".-")
     return f"{stem or 'event'}{suffix}"
 

@@ -174,13 +174,15 @@ class EventRecorder:
         action: str,
         note: str,
         related: ObjectReference | None = None,
+        once: str = "",
     ) -> None:
         """Have an Event sent some time soon. Never waits and never fails.
 
         `reason` is why it happened and `action` what was done or tried, each one word in CamelCase for
         machines; `note` is for people and is cut to the 1,024 bytes that the API allows. The same again
         within six minutes becomes a series of the first. What may be said is the caller's to know: a note
-        must not hold a value of a Secret.
+        must not hold a value of a Secret. `once`: what it is about; two processes that report the same make one Event,
+        because its name follows from that.
         """
         self._recorded += 1
         now = asyncio.get_running_loop().time()
@@ -197,6 +199,8 @@ class EventRecorder:
             self._plan_series(entry)
             return
         entry = self._new_entry(key, regarding, type, reason, action, note, related, now)
+        if once:
+            entry.event.metadata.name = event_name(regarding.name, once)
         if len(self._normal) + len(self._warning) >= self._capacity and not self._make_room(type):
             self._drop(entry, "full", _FULL)
             return

@@ -22,13 +22,16 @@ from reroll.core.decide import Decision
 from reroll.core.kinds import WorkloadKind
 from reroll.core.observe import epoch
 from reroll.core.records import WorkloadId, WorkloadRecord
-from reroll.kube.errors import Conflict, NotFound
+from reroll.kube import pods
+from reroll.kube.errors import Conflict, NotFound, TooManyRequests
 from reroll.kube.pods import Controller, list_pods
 from reroll.kube.ports import Creator, Lister
 from reroll.kube.resources import PODS
-from reroll.modes.rollout import on_top, place, timestamp
+from reroll.modes.bodies import on_top, place, timestamp
+from reroll.modes.mode import Mode, Outcome, Patch, Subject, Wait
 
 _UID = 8  # characters of a uid that tell pods of one workload apart; a thousand pods take 9 kB
+_LOOK_AGAIN = 1.0  # seconds after which a restart that has begun is looked after
 
 
 class _DaemonSetStatus(Struct, gc=False, rename="camel"):
@@ -39,6 +42,15 @@ class _HasStatus(Struct, gc=False):
     status: _DaemonSetStatus = msgspec.field(default_factory=_DaemonSetStatus)
 
 
+class _Selecting(Struct, gc=False):
+    selector: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _HasSelector(Struct, gc=False):
+    spec: _Selecting = msgspec.field(default_factory=_Selecting)
+
+
+_decode_selector = msgspec.json.Decoder(_HasSelector).decode
 _decode_status = msgspec.json.Decoder(_HasStatus).decode
 
 
@@ -69,13 +81,90 @@ class Next(Struct, frozen=True):
     """Pods that are still to go, those that are being deleted among them. 0: the restart is done."""
 
 
+class Evict(Mode):
+    """Has the pods evicted one after another."""
+
+    def __init__(self) -> None:
+        self._restarting: dict[WorkloadId, tuple[str, ...]] = {}
+        self._selectors: dict[WorkloadId, tuple[str, str]] = {}
+        """Workload -> its uid, and the selector of its pods."""
+
+    async def begin(self, subject: Subject, decision: Decision) -> Patch:
+        """See `Mode`."""
+        kind = subject.kind
+        pods, _ = await self._look(subject)
+        if kind.custom and not pods:
+            subject.tell.warn(
+                subject,
+                "NotRolled",
+                "Evict",
+                "none of its pods was found, so none is evicted: the mode restart is for kinds that own their pods "
+                "themselves; use the mode rollout",
+            )
+        return Patch(begin(subject.record, decision, to_go(pods, decision)))
+
+    async def proceed(self, subject: Subject) -> Outcome | None:
+        """Evict the next pod, if it is its turn. Whoever removes annotations that they don't know does not end a
+        restart, so what was written down is remembered."""
+        record, policy = subject.record, subject.policy
+        workload = record.id
+        written = record.restarting or self._restarting.get(workload, ())
+        if not written:
+            return None
+        self._restarting[workload] = written
+        pods, wanted = await self._look(subject)
+        step = next_step(written, pods, wanted)
+        if not step.left or not policy.enabled or policy.mode != "restart":
+            self.forget(workload)
+            left = f"the mode restart was taken away, {step.left} pods stay" if step.left else ""
+            return Patch(end(record), ends=left or "all pods that ran before are gone")
+        for pod in step.evict:
+            try:
+                await evict(subject.api, workload.namespace, pod)
+            except TooManyRequests as error:
+                why = f"pod {pod.name} can't be evicted yet, and is tried again: {error.message}"
+                subject.tell.held(subject, why)
+                return Wait(why, at_least=error.retry_after or 0.0)
+        if step.wait_for:
+            subject.tell.waits(subject, step.wait_for)
+        else:
+            subject.tell.held(subject, "")
+        return Wait(step.wait_for or "its pods are evicted one after another", after=_LOOK_AGAIN)
+
+    async def _look(self, subject: Subject) -> tuple[tuple[Pod, ...], int | None]:
+        """Its pods, and how many it is to have. The workload is read for its selector once, and each time where its
+        status alone tells how many pods it is to have."""
+        record, kind, wanted = subject.record, subject.kind, subject.record.replicas
+        uid, selector = self._selectors.get(record.id, ("", ""))
+        if wanted is None or uid != record.uid:
+            found = await subject.api.get(subject.path)
+            selector = selector_of(kind, found)
+            self._selectors[record.id] = record.uid, selector
+            wanted = desired(found) if wanted is None else wanted
+        return await pods_of(subject.api, record.id, kind, selector), wanted
+
+    def forget(self, workload: WorkloadId) -> None:
+        """See `Mode`."""
+        self._restarting.pop(workload, None)
+        self._selectors.pop(workload, None)
+
+
+class RestartAt(Mode):
+    """Tells a kind's own controller to restart its pods."""
+
+    async def begin(self, subject: Subject, decision: Decision) -> Patch:
+        """See `Mode`."""
+        present = await subject.read()
+        return Patch(tell(subject.record, decision, subject.kind, subject.now, present))
+
+
 async def pods_of(
     client: Lister, workload: WorkloadId, kind: WorkloadKind, selector: str = ""
 ) -> tuple[Pod, ...]:
     """The pods that a workload controls, and that have not come to their end. Raises ApiError.
 
-    `selector`: the workload's own spec.selector as a labelSelector (`kube.pods.selector_of`), so that the server
-    sends no others. "": all pods of the namespace are read, and its own are told by their owner.
+    `selector`: the workload's own spec.selector as a labelSelector (`selector_of`), so that the server sends no others.
+    "": all pods of the namespace are read, and its own are told by their owner.
     """
     wanted = Controller(kind.group, kind.kind, workload.name)
     return tuple(
@@ -91,6 +180,17 @@ async def pods_of(
             if pod.metadata.workload == wanted
         ]
     )
+
+
+def selector_of(kind: WorkloadKind, workload: bytes) -> str:
+    """The label selector of a workload's pods, out of its JSON, as a list request takes it; "" where it has none that
+    is understood. A custom kind may mean something else by that field."""
+    if kind.custom:
+        return ""
+    try:
+        return pods.selector_of(_decode_selector(workload).spec.selector)
+    except msgspec.DecodeError:
+        return ""
 
 
 def to_go(pods: Sequence[Pod], decision: Decision) -> tuple[Pod, ...]:

@@ -7,8 +7,7 @@ on: if anything was written in between, the server answers 409, and the question
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -19,7 +18,31 @@ from reroll.core.kinds import DEPLOYMENT, KINDS, WorkloadKind
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.policy import Pause
 from reroll.core.records import WorkloadId, WorkloadRecord
+from reroll.kube.client import MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from reroll.kube.resources import Resource
+from reroll.modes import pause as pausing
+from reroll.modes.bodies import on_top, place
+from reroll.modes.mode import Mode, Outcome, Patch, Subject
+
+_MERGED_BY_NAME = ("apps", "batch")  # groups of kinds that take a strategic merge patch
+
+
+class Rollout(Mode):
+    """Writes the record, and for a decision to roll the mark with it."""
+
+    async def begin(self, subject: Subject, decision: Decision) -> Outcome:
+        """See `Mode`."""
+        template, content_type = None, MERGE_PATCH
+        if subject.style.by_name and decision.mark is not None:
+            if subject.kind.group in _MERGED_BY_NAME:
+                content_type = STRATEGIC_MERGE_PATCH
+            else:
+                template = await subject.read()
+                for name in subject.kind.template:
+                    template = template[name]
+        pause = subject.policy.pause
+        body = merge_patch(subject.record, decision, subject.kind, subject.style, template, pause)
+        return Patch(body, content_type)
 
 
 def resource(workload: WorkloadId, kinds: Mapping[str, WorkloadKind] = KINDS) -> Resource:
@@ -49,12 +72,8 @@ def merge_patch(
     """
     if decision.applied is None:
         raise ValueError(f"a decision to {decision.kind.value} has nothing to write")
-    annotations: dict[str, str | None] = {APPLIED: encode(decision.applied)}
-    if decision.pause is not None and pause is not None:
-        annotations[pause.annotation] = timestamp(decision.pause)
-    body = on_top(record, annotations)
-    if decision.pause is not None and pause is not None:
-        place(body, ("spec", "paused"), True)
+    body = on_top(record, {APPLIED: encode(decision.applied)})
+    pausing.put(body, decision, pause)
     if decision.mark is not None:
         if template is None:
             place(body, kind.template, style.patch(decision.mark, record.mark))
@@ -63,36 +82,8 @@ def merge_patch(
     return msgspec.json.encode(body)
 
 
-def resume(record: WorkloadRecord, pause: Pause) -> bytes:
-    """The patch that ends a pause."""
-    return msgspec.json.encode(on_top(record, {pause.annotation: None}) | {"spec": {"paused": None}})
-
-
-def timestamp(seconds: float) -> str:
-    """A time as the API server writes it."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def marked(template: Mapping[str, Any], mark: str, style: MarkStyle) -> dict[str, Any]:
     """The parts of a whole pod template that change as the mark is put into it: a merge patch of it."""
     after = dict(template)
     style.put(after, mark)
     return {name: value for name, value in after.items() if value != template.get(name)}
-
-
-def on_top(record: WorkloadRecord, annotations: Mapping[str, str | None]) -> dict[str, Any]:
-    """A merge patch of a workload's own annotations, for the object that was decided on and no later one."""
-    return {
-        "metadata": {
-            "resourceVersion": record.resource_version,
-            "uid": record.uid,
-            "annotations": dict(annotations),
-        }
-    }
-
-
-def place(body: dict[str, Any], at: Sequence[str], value: object) -> None:
-    """Put a value into a patch at this path of fields."""
-    for name in at[:-1]:
-        body = body.setdefault(name, {})
-    body[at[-1]] = value

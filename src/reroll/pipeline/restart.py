@@ -22,8 +22,9 @@ from reroll.core.records import WorkloadId
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, Conflict, NotFound, TooManyRequests
 from reroll.kube.resources import PODS
+from reroll.modes.bodies import place, timestamp
 from reroll.modes.restart import Pod, evict, next_step, pods_of
-from reroll.modes.rollout import path, place, timestamp
+from reroll.modes.rollout import path
 from reroll.pipeline.live import RESTARTABLE, RESTARTED_AT, Live, read
 from reroll.pipeline.progress import Progress
 from reroll.pipeline.reasons import why

@@ -16,7 +16,8 @@ from reroll.core.records import WorkloadId
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, Conflict
 from reroll.kube.resources import PODS
-from reroll.modes.rollout import path, place
+from reroll.modes.bodies import place
+from reroll.modes.rollout import path
 from reroll.pipeline.live import RESTARTED_AT, read
 from reroll.pipeline.reasons import find_pods
 

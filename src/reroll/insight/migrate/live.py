@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from reroll.controller.others import find_reloader
 from reroll.core.kinds import KINDS
+from reroll.dialects.presence import find_reloader
 from reroll.insight.lint.shape import entries, mapping, text
 from reroll.insight.migrate.scene import Scene, Source
 from reroll.kube.client import Client

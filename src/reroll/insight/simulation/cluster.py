@@ -92,7 +92,7 @@ class Cluster:
             wrote = {"manager": MANAGER, "time": self._timestamp()}
             fields: dict[str, Any] = {"f:spec": {"f:template": {}}}
             meta["managedFields"] = [*(meta.get("managedFields") or []), {**wrote, "fieldsV1": fields}]
-        raw = msgspec.json.encode(value)
+        raw = msgspec.json.encode(_rolled_out(value))
         self.workloads[workload] = Workload(raw, origin.origin)
         return raw
 
@@ -120,10 +120,18 @@ class Cluster:
         merged = merge(value, patch)
         merged["metadata"]["resourceVersion"] = self._next()
         merged["metadata"]["generation"] = value["metadata"]["generation"] + (merged.get("spec") != spec)
-        workload.raw = msgspec.json.encode(merged)
+        workload.raw = msgspec.json.encode(_rolled_out(merged))
         answer = workload.raw
         await self._take(0.5)
         return answer
+
+    async def create(self, path: str, body: bytes) -> bytes:
+        """Jobs and evictions are not played."""
+        raise Forbidden("nothing is created here", status=403)
+
+    async def delete(self, path: str, body: bytes | None = None, *, attempts: int = 4) -> bytes:
+        """Jobs are not played."""
+        raise Forbidden("nothing is deleted here", status=403)
 
     async def list_page(self, path: str, *, accept: str | None = None) -> bytes:
         """The pods of a namespace, as far as their ages are known. Raises Forbidden where they are not."""
@@ -169,15 +177,13 @@ class Cluster:
     def _completed(self, raw: bytes) -> bytes:
         """What a server adds to a plain manifest, as far as it counts."""
         meta = _meta(raw)
-        if meta.uid and meta.generation and version_number(meta.resource_version):
-            return raw
         value: dict[str, Any] = msgspec.json.decode(raw)
         found = value["metadata"]
         found["uid"] = meta.uid or self._uid()
         found["generation"] = meta.generation or 1
         if not version_number(meta.resource_version):
             found["resourceVersion"] = self._next()
-        return msgspec.json.encode(value)
+        return msgspec.json.encode(_rolled_out(value))
 
     @staticmethod
     def _metas(world: World) -> Iterator[ObjectMeta]:
@@ -197,6 +203,19 @@ def _in_our_marks(raw: bytes) -> bytes:
     value: dict[str, Any] = msgspec.json.decode(raw)
     style.take(value["spec"]["template"])
     return msgspec.json.encode(value)
+
+
+def _rolled_out(value: dict[str, Any]) -> dict[str, Any]:
+    """A workload as its controller leaves it when its rollout has ended: here every rollout ends at once."""
+    wanted = value["spec"].get("replicas", 1)
+    value["status"] = {
+        "observedGeneration": value["metadata"]["generation"],
+        **dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), wanted),
+        "desiredNumberScheduled": 1,
+        "updatedNumberScheduled": 1,
+        "numberAvailable": 1,
+    }
+    return value
 
 
 class _Object(msgspec.Struct, gc=False):

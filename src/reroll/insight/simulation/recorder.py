@@ -10,6 +10,7 @@ from reroll.controller.metrics import Metrics, Step
 from reroll.controller.report import Reporter
 from reroll.controller.store import Entry
 from reroll.core.decide import Decision, Kind
+from reroll.core.follow import Report
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import ApiError
 
@@ -39,8 +40,22 @@ class Recorder(Reporter):
         self.last.pop(entry.record.id, None)
         self.acts.append(Act(asyncio.get_running_loop().time(), entry.record.id, decision))
 
-    def failed(self, entry: Entry | None, workload: WorkloadId, error: ApiError, delay: float) -> None:
+    def failed(
+        self,
+        entry: Entry | None,
+        workload: WorkloadId,
+        error: ApiError,
+        delay: float,
+        *,
+        refused: bool = False,
+    ) -> None:
         raise RuntimeError(f"the played cluster failed on {workload}: {error}") from error
+
+    def rollout(self, entry: Entry | None, workload: WorkloadId, report: Report, about: str) -> None:
+        return  # here every rollout ends at once
+
+    def settled(self, workload: WorkloadId) -> None:
+        return
 
     def forget(self, workload: WorkloadId) -> None:
         self.last.pop(workload, None)

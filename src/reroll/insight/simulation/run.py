@@ -9,9 +9,12 @@ from contextlib import contextmanager
 
 import msgspec
 
+from reroll.controller.follow import Follow
 from reroll.controller.queue import Queue
 from reroll.controller.reconcile import Reconciler
 from reroll.controller.store import Store
+from reroll.controller.term import Term, Told
+from reroll.controller.worker import Worker
 from reroll.core.kinds import WORKLOAD_KINDS
 from reroll.core.labels import LabelSelector
 from reroll.core.observe import decode_workload
@@ -64,7 +67,7 @@ class _Play:
         self._set_up(loop)
         answer = Answer(self._world, self._store, self._reconciler, self._recorder, self._scopes)
         self._read_everything()
-        actors = [asyncio.create_task(self._reconciler.work()) for _ in range(self._settings.actors)]
+        actors = [asyncio.create_task(self._worker.work()) for _ in range(self._settings.actors)]
         try:
             self._working = True
             await self._rest(loop, actors)
@@ -103,15 +106,13 @@ class _Play:
             now=self._now,
             content=known_content,
         )
+        follow = Follow(self._recorder, metrics, clock=loop.time, now=self._now)
+        term = Term(lambda workload: True, self._recorder, self._store, follow)
         self._reconciler = Reconciler(
-            self._store,
-            self._queue,
-            self._cluster,
-            self._recorder,
-            metrics,
-            check_key=self._check_key,
-            now=self._now,
+            self._store, self._cluster, term, metrics, check_key=self._check_key, now=self._now
         )
+        listener = Told(term, self._store)
+        self._worker = Worker(self._queue, self._reconciler.reconcile, listener, metrics)
 
     def _now(self) -> float:
         """Seconds since the epoch, where the world was read at its loop's time 0."""

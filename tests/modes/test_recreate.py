@@ -1,4 +1,4 @@
-"""The manifests of Jobs: one made again, and one started from a CronJob."""
+"""Jobs that are created again: their manifests, and what is done about those that are left half done."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from reroll.core.applied import decode
 from reroll.core.compare import ConfigChange
 from reroll.core.decide import Decision, How, Kind
 from reroll.core.records import Applied, Change, ConfigId
-from reroll.modes import jobs
+from reroll.modes import recreate
 
 APPLIED = Applied("t", "k", {"configmap/app": {"level": "d"}})
 CHANGE = ConfigChange(ConfigId("configmap", "shop", "app"), ("level",), change=Change(1.0, 1.0, 7))
 AGAIN = Decision(Kind.ROLL, "changed", changes=(CHANGE,), applied=APPLIED, mark="m", how=How.AGAIN)
-START = replace(AGAIN, mark=None, how=How.INSTANTIATE)
 UID_LABELS = {
     "controller-uid": "u",
     "batch.kubernetes.io/controller-uid": "u",
@@ -54,7 +53,7 @@ def a_job(**spec: Any) -> dict[str, Any]:
 
 
 def again(job: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(jobs.again(job, AGAIN))
+    found: dict[str, Any] = json.loads(recreate.again(job, AGAIN))
     return found
 
 
@@ -100,17 +99,17 @@ def test_one_with_next_to_nothing() -> None:
 
 
 def test_whose_it_is_is_told_by_the_record() -> None:
-    assert jobs.is_of(jobs.again(a_job(), AGAIN), AGAIN)
-    assert not jobs.is_of(json.dumps(a_job()).encode(), AGAIN)
-    assert not jobs.is_of(
-        jobs.again(a_job(), AGAIN), replace(AGAIN, applied=replace(APPLIED, template="other"))
+    assert recreate.is_of(recreate.again(a_job(), AGAIN), AGAIN)
+    assert not recreate.is_of(json.dumps(a_job()).encode(), AGAIN)
+    assert not recreate.is_of(
+        recreate.again(a_job(), AGAIN), replace(AGAIN, applied=replace(APPLIED, template="other"))
     )
-    assert not jobs.is_of(b'{"metadata": {}}', AGAIN)
+    assert not recreate.is_of(b'{"metadata": {}}', AGAIN)
 
 
 def test_a_stand_in_holds_all_of_what_it_stands_in_for() -> None:
-    manifest = jobs.again(a_job(backoffLimit=3), AGAIN)
-    name, body = jobs.stand_in(manifest, "u")
+    manifest = recreate.again(a_job(backoffLimit=3), AGAIN)
+    name, body = recreate.stand_in(manifest, "u")
     made = json.loads(body)
     assert made["metadata"]["name"] == name != "import"
     assert made["spec"]["suspend"] is True
@@ -120,13 +119,16 @@ def test_a_stand_in_holds_all_of_what_it_stands_in_for() -> None:
     made["metadata"] |= {"uid": "s", "resourceVersion": "9", "managedFields": [{}]}
     made["spec"]["selector"] = {"matchLabels": {"controller-uid": "s"}}
     made["spec"]["template"]["metadata"]["labels"] |= UID_LABELS
-    assert [jobs.behind(made)[0], json.loads(jobs.behind(made)[1])] == ["import", json.loads(manifest)]
+    assert [recreate.behind(made)[0], json.loads(recreate.behind(made)[1])] == [
+        "import",
+        json.loads(manifest),
+    ]
 
 
 def test_the_name_of_a_stand_in_is_that_of_no_other_job() -> None:
     def name(of: str, uid: str) -> str:
-        found = jobs.stand_in(
-            jobs.again({**a_job(), "metadata": {**a_job()["metadata"], "name": of}}, AGAIN), uid
+        found = recreate.stand_in(
+            recreate.again({**a_job(), "metadata": {**a_job()["metadata"], "name": of}}, AGAIN), uid
         )
         return found[0]
 
@@ -134,67 +136,6 @@ def test_the_name_of_a_stand_in_is_that_of_no_other_job() -> None:
     assert len(name("a" * 63, "u")) <= 63
 
 
-def cron_job(name: str = "report") -> dict[str, Any]:
-    template = {
-        "metadata": {"labels": {"team": "web"}, "annotations": {"note": "kept"}},
-        "spec": {"template": {}},
-    }
-    return {
-        "metadata": {"name": name, "namespace": "shop", "uid": "c"},
-        "spec": {"schedule": "@daily", "jobTemplate": template},
-    }
-
-
-def started(manifest: dict[str, Any], decision: Decision = START) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(jobs.from_cron_job(manifest, decision))
-    return found
-
-
-def test_one_that_is_started_belongs_to_its_cron_job() -> None:
-    made = started(cron_job())
-    name = made["metadata"].pop("name")
-    assert name.startswith("report-")
-    assert made == {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "namespace": "shop",
-            "labels": {"team": "web"},
-            "annotations": {"note": "kept", jobs.INSTANTIATE: "manual"},
-            "ownerReferences": [
-                {
-                    "apiVersion": "batch/v1",
-                    "kind": "CronJob",
-                    "name": "report",
-                    "uid": "c",
-                    "controller": True,
-                }
-            ],
-        },
-        "spec": {"template": {}},
-    }
-
-
-def test_its_name_follows_from_what_it_is_started_for() -> None:
-    def name(**change: Any) -> str:
-        changed = replace(START, changes=(replace(CHANGE, **change),))
-        return str(started(cron_job(), changed)["metadata"]["name"])
-
-    assert name() == name()
-    # The same object changed again, or another one: another Job.
-    assert (
-        len({name(), name(change=Change(1.0, 1.0, 8)), name(config=ConfigId("secret", "shop", "app"))}) == 3
-    )
-
-
-@pytest.mark.parametrize("name", ["a" * 52, "a" * 51 + "-b", "a.b", "x" * 51 + "."])
-def test_its_name_is_one_that_a_label_can_hold(name: str) -> None:
-    made = started(cron_job(name))["metadata"]["name"]
-    assert len(made) <= 63
-    assert ".-" not in made
-    assert "--" not in made
-
-
 def test_without_a_record_nothing_is_made() -> None:
     with pytest.raises(ValueError, match="record"):
-        jobs.again(a_job(), replace(AGAIN, applied=None))
+        recreate.again(a_job(), replace(AGAIN, applied=None))
