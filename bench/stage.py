@@ -92,7 +92,7 @@ class Templates:
             self.changes.setdefault(key, []).append(now)
             self.news.set()
 
-    def delete(self, namespace: str, name: str, *, live: bool) -> None:
+    def delete(self, namespace: str, name: str, *, live: bool, version: str) -> None:
         self._last.pop((namespace, name), None)
         self.last_event = asyncio.get_running_loop().time()
 

@@ -26,6 +26,7 @@ from reroll.controller.metrics import Metrics
 from reroll.controller.queue import Queue
 from reroll.controller.reader import Reader
 from reroll.controller.report import EventReasons, Reporter
+from reroll.controller.rules import rules_of
 from reroll.controller.store import Store
 from reroll.controller.tasks import Start, background, little_garbage, unless_stopped
 from reroll.controller.watches import Watches
@@ -76,25 +77,24 @@ class Controller:
             observe=self.metrics.requested,
         )
         self.events = EventRecorder(self.client, busy=lambda: len(self.queue) > 0)
-        scope = settings.scope()
         self.config_kinds = settings.followed_config_kinds()
         self.kinds = settings.followed_kinds()
         self.store = Store(
             DigestKey(bytes(32)),  # replaced before anything is read
-            settings.policy_defaults(),
+            rules_of(settings, dialects=dialects, kinds=self.kinds),
             ask=lambda workload, cause: self.acting.ask(workload, cause),
             want=lambda config: self.reader.want(config),
-            dialects=dialects or settings.dialects(),
-            marks=settings.mark_style(),
             arrived=self._arrived,
-            read_all=bool(settings.webhook_url),
-            selected=scope.of_configs.matches if settings.config_selector else None,
-            field_manager=settings.field_manager,
-            in_scope=scope.covers,
-            kinds=self.kinds,
         )
         self.reader = Reader(self.client, self.store.configs, self.metrics, settings.namespaces or ("",))
-        self.watches = Watches(self.client, self.store, settings, self.kinds, self.config_kinds)
+        self.watches = Watches(
+            self.client,
+            self.store,
+            settings,
+            self.kinds,
+            self.config_kinds,
+            failed=lambda: self.metrics.failed("watch", "internal"),
+        )
         self.key = KeyInForce(
             DigestKeySecret(self.client, settings.key_namespace or cluster.namespace, settings.key_secret),
             self.store.configs,

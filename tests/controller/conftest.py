@@ -59,7 +59,7 @@ class _OneKind:
     def upsert(self, obj: WorkloadObject, *, live: bool) -> None:
         self._templates.take(self._kind, obj)
 
-    def delete(self, namespace: str, name: str, *, live: bool) -> None:
+    def delete(self, namespace: str, name: str, *, live: bool, version: str) -> None:
         pass
 
     def known(self) -> list[tuple[str, str]]:

@@ -13,7 +13,6 @@ from reroll.alerts.webhook import Webhook, change_id
 from reroll.controller.announce import Announcer
 from reroll.controller.store import Store
 from reroll.core.digests import DigestKey
-from reroll.core.policy import PolicyDefaults
 from reroll.core.records import ConfigId, WorkloadId
 
 APP = ConfigId("configmap", "shop", "app")
@@ -51,7 +50,7 @@ class Play:
         self.webhook = Recorded()
         self.announcer = Announcer(
             self.webhook,
-            Store(DigestKey(bytes(32)), PolicyDefaults()),
+            Store(DigestKey(bytes(32))),
             frozenset({"update", "delete"}),
             may_act=lambda: self.leads,
             others_done_until=lambda: self.others_done_until,

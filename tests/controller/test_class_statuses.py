@@ -8,7 +8,6 @@ from reroll.controller.class_statuses import ClassStatuses, MountedObject, PodSt
 from reroll.controller.store import Store
 from reroll.core.digests import DigestKey
 from reroll.core.observe import ObjectMeta
-from reroll.core.policy import PolicyDefaults
 
 
 class Driver:
@@ -18,7 +17,6 @@ class Driver:
         self.arrived: list[tuple[str, str, int]] = []
         self.store = Store(
             DigestKey(bytes(32)),
-            PolicyDefaults(),
             arrived=lambda event, config, version: self.arrived.append((event, config.name, version)),
         )
         self.statuses = ClassStatuses(self.store)

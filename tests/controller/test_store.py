@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from reroll.controller.config_objects import UNREAD
+from reroll.controller.rules import Rules
 from reroll.controller.store import Store
 from reroll.core.applied import encode
 from reroll.core.compare import current
@@ -28,12 +29,11 @@ class Follower:
         self.arrived: list[tuple[str, str, int]] = []
         self.store = Store(
             DigestKey(bytes(32)),
-            PolicyDefaults(on_create=on_create),
+            Rules(defaults=PolicyDefaults(on_create=on_create), read_all=read_all),
             ask=lambda workload, cause: self.asked.append(workload),
             want=self.wanted.append,
             now=lambda: 1000.0,
             arrived=lambda event, config, version: self.arrived.append((event, config.name, version)),
-            read_all=read_all,
         )
 
     def listed(self, version: int, name: str = "app") -> None:

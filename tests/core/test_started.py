@@ -24,7 +24,11 @@ from reroll.core.started import read_before_its_start, started_with
 from tests.records import deployment
 
 APP = ConfigId("configmap", "shop", "app")
-OLD: dict[str, AppliedKeys] = {"configmap/app": {"a": "old"}, "secret/db": {"p": "old"}}
+OLD: dict[str, AppliedKeys] = {
+    "configmap/app": {"a": "old"},
+    "secret/db": {"p": "old"},
+    "secretproviderclass/vault": {"p": "old"},
+}
 
 
 def web(applied: Applied | None) -> WorkloadRecord:

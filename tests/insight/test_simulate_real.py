@@ -282,7 +282,7 @@ class Marks:
         """Wait until a workload was seen in this version."""
         await until(lambda: self.versions.get(name, 0) >= version, f"{name} is watched")
 
-    def delete(self, namespace: str, name: str, *, live: bool) -> None: ...
+    def delete(self, namespace: str, name: str, *, live: bool, version: str) -> None: ...
 
     def known(self) -> list[tuple[str, str]]:
         return []

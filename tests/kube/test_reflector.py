@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -62,20 +62,34 @@ class Numbers(msgspec.Struct):
 class Mirror:
     """A handler that keeps what it is told, and that it was told."""
 
-    def __init__(self, broken: str = "") -> None:
+    def __init__(self, broken: str = "", error: Exception | None = None) -> None:
         self.held: dict[tuple[str, str], Any] = {}
         self.calls: list[tuple[str, str, bool]] = []
         self.complete = 0
-        self._broken = broken
+        self.versions: dict[str, str] = {}
+        self.deletions: dict[str, str] = {}
+        self._error = error or KeyError("the handler has a fault with this one: hunter2")
+        self.breaks(broken)
+
+    def breaks(self, name: str, *, times: int = 1000) -> None:
+        """It fails on this one, so many times."""
+        self._broken, self._times = name, times
+
+    def _fail(self, name: str) -> None:
+        if name == self._broken and self._times > 0:
+            self._times -= 1
+            raise self._error
 
     def upsert(self, obj: Thing | Numbers, *, live: bool) -> None:
-        if obj.metadata.name == self._broken:
-            raise KeyError("the handler has a fault with this one")
+        self._fail(obj.metadata.name)
+        self.versions[obj.metadata.name] = obj.metadata.resource_version
         self.held[obj.metadata.namespace, obj.metadata.name] = obj.data
         self.calls.append(("upsert", obj.metadata.name, live))
 
-    def delete(self, namespace: str, name: str, *, live: bool) -> None:
+    def delete(self, namespace: str, name: str, *, live: bool, version: str) -> None:
+        self._fail(name)
         self.held.pop((namespace, name), None)
+        self.deletions[name] = version
         self.calls.append(("delete", name, live))
 
     def known(self) -> Iterable[tuple[str, str]]:
@@ -457,17 +471,109 @@ class TestUnreadable:
         [entry] = [entry for entry in logs if "passed over" in entry["event"]]
         assert (entry["name"], entry["detail"]) == ("s", "ValidationError")
 
-    async def test_handler_that_fails_on_one(self, bench: Bench) -> None:
+    async def test_what_the_handler_can_t_decode_is_passed_over(self, bench: Bench) -> None:
+        """Such as a pod template, which a handler decodes by itself: it is no fault of the handler."""
+        mirror = Mirror(broken="bad", error=msgspec.ValidationError("no template"))
+        with capture_logs() as logs:
+            async with bench.follow(mirror):
+                await bench.put("bad", A="2")
+                await bench.until_marked(mirror)
+                assert mirror.complete == 1
+        [entry] = [entry for entry in logs if "passed over" in entry["event"]]
+        assert (entry["name"], entry["detail"]) == ("bad", "no template")
+
+
+class TestAHandlerThatFails:
+    """It is a fault of ours, and what it was told is lost: all is listed again."""
+
+    def failures(self, logs: Sequence[MutableMapping[str, Any]]) -> list[tuple[str, str, str]]:
+        found = [entry for entry in logs if entry["event"].startswith("a handler failed")]
+        assert {entry["log_level"] for entry in found} <= {"error"}
+        assert "hunter2" not in str(found)
+        return [(entry["handler"], entry["name"], entry["detail"]) for entry in found]
+
+    async def test_on_a_change(self, bench: Bench) -> None:
+        mirror = Mirror()
+        faults: list[bool] = []
+        with capture_logs() as logs:
+            async with bench.follow(mirror, on_fault=lambda: faults.append(True)) as reflector:
+                mirror.breaks("bad", times=1)
+                await bench.put("bad", A="hunter2")
+                await until(lambda: mirror.complete == 2, "it has listed again")
+                assert mirror.held[bench.namespace, "bad"] == {"A": "hunter2"}
+                assert reflector.statistics().synced
+        assert self.failures(logs) == [("Mirror", "bad", "KeyError")]
+        assert faults == [True]
+        assert [s.synced for s in bench.states if "fault" in s.problem] == [False]
+
+    async def test_on_a_deletion(self, bench: Bench) -> None:
+        await bench.put("bad")
+        mirror = Mirror()
+        async with bench.follow(mirror):
+            mirror.breaks("bad", times=1)
+            await bench.remove("bad")
+            await until(lambda: mirror.complete == 2, "it has listed again")
+            assert mirror.names() == set()
+
+    async def test_on_a_name_that_is_listed(self, bench: Bench) -> None:
+        await bench.put("bad")
+        await bench.put("good")
+        names: list[str] = []
+
+        def listed(namespace: str, name: str, version: str) -> None:
+            names.append(name)
+            if name == "bad" and names.count("bad") == 1:
+                raise KeyError(name)
+
+        mirror = Mirror()
+        async with bench.follow(mirror, listed=listed):
+            assert names.count("bad") == names.count("good") == 2
+
+    async def test_again_and_again_keeps_no_others_away(self, bench: Bench) -> None:
+        """What it always fails on is given up after a few lists, and costs no further ones."""
         await bench.put("bad")
         await bench.put("good")
         mirror = Mirror(broken="bad")
         with capture_logs() as logs:
-            async with bench.follow(mirror):
+            async with bench.follow(mirror) as reflector:
                 assert mirror.names() == {"good"}
+                assert len(self.failures(logs)) == module._FAULTY_LISTS + 1
                 await bench.put("bad", A="2")
                 await bench.until_marked(mirror)
-        assert len([entry for entry in logs if "passed over" in entry["event"]]) == 2
+                assert len(self.failures(logs)) == module._FAULTY_LISTS + 2
+                assert (mirror.complete, reflector.statistics().relists) == (1, 0)
+                mirror.breaks("")
+                await bench.put("bad", A="3")
+                await until(lambda: "bad" in mirror.names(), "it is taken in")
+        assert [e["name"] for e in logs if e["event"] == "an object is given up"] == ["bad"]
 
+
+class TestWhatAHandlerIsToldOfADeletion:
+    async def test_its_version(self, bench: Bench) -> None:
+        await bench.put("app")
+        mirror = Mirror()
+        async with bench.follow(mirror):
+            await bench.remove("app")
+            await until(lambda: "app" not in mirror.names(), "it is gone")
+            deleted = int(mirror.deletions["app"])
+            await bench.put("app")
+            await until(lambda: "app" in mirror.names(), "it is there again")
+            assert int(mirror.versions["app"]) > deleted
+
+    async def test_the_version_of_the_list_that_misses_it(self, bench: Bench) -> None:
+        await bench.put("app")
+        mirror = Mirror()
+        async with bench.follow(mirror):
+            before = int(mirror.versions["app"])
+            await bench.proxy.close()
+            await bench.remove("app")
+            bench.proxy.add(EXPIRED, "watch", path=RESUME, times=1)
+            await bench.proxy.open()
+            await until(lambda: mirror.complete == 2, "it has listed again")
+            assert int(mirror.deletions["app"]) > before
+
+
+class TestAnUnreadableStream:
     @pytest.mark.parametrize("line", ["no JSON", '{"type": 7}', "{}"])
     async def test_stream_is_begun_again(self, bench: Bench, line: str) -> None:
         @dataclass(frozen=True)

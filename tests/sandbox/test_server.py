@@ -196,7 +196,7 @@ class TestWatches:
             def upsert(self, obj: ConfigMapObject, *, live: bool) -> None:
                 held[obj.metadata.name] = obj.data or {}
 
-            def delete(self, namespace: str, name: str, *, live: bool) -> None:
+            def delete(self, namespace: str, name: str, *, live: bool, version: str) -> None:
                 held.pop(name, None)
 
             def known(self) -> list[tuple[str, str]]:

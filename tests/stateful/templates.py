@@ -55,7 +55,7 @@ class _TemplatesOf:
     def upsert(self, obj: Watched, *, live: bool) -> None:
         self._templates.told((self._kind, obj.metadata.name), obj.spec.template)
 
-    def delete(self, namespace: str, name: str, *, live: bool) -> None:
+    def delete(self, namespace: str, name: str, *, live: bool, version: str) -> None:
         pass
 
     def known(self) -> list[tuple[str, str]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
 
+from reroll.cli.settings_flags import GROUP, SettingsFlags
+
 _SCENARIO = Group.create_ordered("What changes")
-_SETTINGS = Group.create_ordered("Settings, as the controller has them")
 Change = tuple[str, str]
 _CHANGES = ("--at", "--set", "--unset", "--delete", "--change", "--apply")
 
@@ -34,20 +34,11 @@ def simulate(
     latency: str = "0",
     key_file: str | None = None,
     namespace: Annotated[
-        list[str] | None, Parameter(name=["--namespace", "-n"], negative="", group=_SETTINGS)
+        list[str] | None, Parameter(name=["--namespace", "-n"], negative="", group=GROUP)
     ] = None,
-    namespace_selector: Annotated[str | None, Parameter(group=_SETTINGS)] = None,
-    workload_selector: Annotated[
-        str | None, Parameter(name=["--workload-selector", "-l"], group=_SETTINGS)
-    ] = None,
-    auto_all: Annotated[bool | None, Parameter(group=_SETTINGS)] = None,
-    settle: Annotated[str | None, Parameter(group=_SETTINGS)] = None,
-    settle_max: Annotated[str | None, Parameter(group=_SETTINGS)] = None,
-    cross_namespace: Annotated[bool | None, Parameter(group=_SETTINGS)] = None,
-    reloader_annotations: Annotated[bool | None, Parameter(group=_SETTINGS)] = None,
-    actors: Annotated[int | None, Parameter(group=_SETTINGS)] = None,
-    field_manager: Annotated[str | None, Parameter(group=_SETTINGS)] = None,
-    config: Annotated[str | None, Parameter(group=_SETTINGS)] = None,
+    actors: Annotated[int | None, Parameter(group=GROUP)] = None,
+    max_in_flight: Annotated[int | None, Parameter(group=GROUP)] = None,
+    settings: SettingsFlags | None = None,
 ) -> int:
     """Tell what would roll, when, in which order and why, if this changed; and what would not, and why not.
 
@@ -84,26 +75,10 @@ def simulate(
         compared.
     namespace
         Work in this namespace only; may be given several times.
-    namespace_selector
-        Work in namespaces whose labels match.
-    workload_selector
-        Work on workloads whose labels match.
-    auto_all
-        Follow everything, unless a workload says `reroll.dev/auto: "false"`.
-    settle
-        Wait this long after the last change. Default 1s.
-    settle_max
-        But never longer than this after the first change. Default 10s.
-    cross_namespace
-        Follow shared objects of other namespaces.
-    reloader_annotations
-        Understand the annotations of stakater/Reloader. Default: yes.
     actors
         Workloads acted on at once. Default 8.
-    field_manager
-        The name under which it changes objects. Default `reroll`.
-    config
-        A YAML or TOML file with settings.
+    max_in_flight
+        Requests waiting for an answer at once. Default 40.
     """
     import gc
     import sys
@@ -117,21 +92,10 @@ def simulate(
     from reroll.insight.simulation.run import simulate as run
     from reroll.insight.simulation.scenario import from_file, from_options
     from reroll.logs import set_up
-    from reroll.settings import load
 
-    flags: dict[str, Any] = {
-        "namespaces": tuple(namespace) if namespace else None,
-        "namespace_selector": namespace_selector,
-        "workload_selector": workload_selector,
-        "auto_all": auto_all,
-        "settle": settle,
-        "settle_max": settle_max,
-        "cross_namespace": cross_namespace,
-        "reloader_annotations": reloader_annotations,
-        "actors": actors,
-        "field_manager": field_manager,
-    }
-    settings = load(flags, file=config or os.environ.get("REROLL_CONFIG"))
+    in_force = (settings or SettingsFlags()).load(
+        namespaces=tuple(namespace) if namespace else None, actors=actors, max_in_flight=max_in_flight
+    )
     set_up("error", "human")
     unknown = [file for file in files if file.startswith("-") and file != "-"]
     if unknown:
@@ -151,7 +115,7 @@ def simulate(
         )
         world = read_world(files, stdin, default_namespace=default_namespace, key_file=key_file)
         planned = Changes(steps, world.key, stdin, default_namespace=default_namespace)
-        found = run(world, planned, settings, latency=seconds, everyone=everyone)
+        found = run(world, planned, in_force, latency=seconds, everyone=everyone)
     except BadInput as error:
         raise Failure(str(error), 2) from error
     except ValueError as error:

@@ -184,7 +184,7 @@ class Statuses:
     def upsert(self, obj: StatusObject, *, live: bool) -> None:
         self._all.put_status(obj, live=live)
 
-    def delete(self, namespace: str, name: str, *, live: bool) -> None:
+    def delete(self, namespace: str, name: str, *, live: bool, version: str) -> None:
         self._all.drop_status(namespace, name)
 
     def known(self) -> Iterable[tuple[str, str]]:
@@ -208,7 +208,7 @@ class Classes:
     def upsert(self, obj: ClassObject, *, live: bool) -> None:
         self._all.put_class(obj)
 
-    def delete(self, namespace: str, name: str, *, live: bool) -> None:
+    def delete(self, namespace: str, name: str, *, live: bool, version: str) -> None:
         self._all.drop_class(namespace, name)
 
     def known(self) -> Iterable[tuple[str, str]]:

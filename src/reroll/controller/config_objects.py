@@ -2,6 +2,10 @@
 
 A list tells names only. What is in an object is wanted, and read (`controller.reader`), when somebody follows it: a
 start reads a cluster's worth of names and the few contents that count.
+
+Lists and watches alone say which objects there are. The answer to a read adds the content of an object that they named,
+unless they have told of something later meanwhile: of another version, also of one with other metadata only, or of its
+deletion (`controller.tombstones`).
 """
 
 from __future__ import annotations
@@ -9,15 +13,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, Protocol, TypeAlias
 
-from reroll.controller.past import Past
-from reroll.core.digests import DigestKey, config_map_digests, secret_digests
+from reroll.controller.content_history import ContentHistory
+from reroll.controller.tombstones import Tombstones
+from reroll.core.digests import DigestKey, config_map_digests, keyed, secret_digests
 from reroll.core.observe import ConfigMapObject, SecretObject, config_record, version_number
 from reroll.core.records import ConfigId, ConfigKind, ConfigRecord, ConfigState, Missing, Unknown
 
 MISSING = Missing()
 UNREAD = Unknown("its content is not read yet", reading=True)
 """Held in place of a record of an object that a list named."""
+READ_AGAIN: frozenset[ConfigKind] = frozenset(("configmap", "secret"))
+"""The kinds of which one object can be read by itself. What is known of a SecretProviderClass is put together."""
 DOUBTFUL = Unknown("it is being read again, for somebody else has recorded another content", reading=True)
 """The state of an object that may be older here than on the server."""
 NOT_MOUNTED = Unknown("no pod is known to have it mounted")
@@ -28,6 +36,32 @@ Content = tuple[tuple[str, ...], bytes]
 Digester = Callable[[ConfigMapObject | SecretObject, DigestKey], Content]
 Flags = Callable[[Mapping[str, str]], tuple[bool, bool, str]]
 """What an object's annotations say of who follows it: see `core.observe.config_record`."""
+Event: TypeAlias = Literal["add", "update", "delete"]
+
+
+class Listener(Protocol):
+    """Whom `ConfigObjects` asks and tells; `controller.store` is one. No method blocks."""
+
+    def followed(self, config: ConfigId) -> bool:
+        """Does any workload follow it?"""
+        ...
+
+    def want(self, config: ConfigId) -> None:
+        """It exists, and its content must be read; `put_read` or `not_there` answers."""
+        ...
+
+    def replaced(self, config: ConfigId, record: ConfigRecord) -> None:
+        """One that is followed has other content. Called before `changed`."""
+        ...
+
+    def changed(self, config: ConfigId, *, appeared: bool, created: bool) -> None:
+        """Its state is another. `appeared`: it is held, and was not; `created`: it was known to be missing."""
+        ...
+
+    def arrived(self, event: Event, config: ConfigId, version: int) -> None:
+        """It came, changed or went since it was held, whether a watch or a new list tells so. `version`: the
+        resourceVersion of that content; 0: not known."""
+        ...
 
 
 def content(obj: ConfigMapObject | SecretObject, key: DigestKey) -> Content:
@@ -41,26 +75,16 @@ class ConfigObjects:
     """The cache. All methods are called from the event loop, and none blocks.
 
     `flags` reads the objects' annotations; `content` makes their digests: objects that carry theirs in place of values
-    (`insight.simulation`) have another. `selected` tells by their labels which may be followed.
-
-    It asks `followed` whether anybody follows an object, and calls `want` for each whose content is to be read,
-    `changed` for each whose state is another now (with whether it is there now and was not held before, and whether it
-    was known to be missing until then), and before that `replaced` where one that is followed has other content.
-    `arrived` is called with add, update or delete for each that came, changed or went since it was held, whether a
-    watch or a new list tells so, and with the resourceVersion of that content (0: not known); `read_all`: so that it is
-    known of all, all are read.
+    (`insight.simulation`) have another. `selected` tells by their labels which may be followed. `read_all`: the content
+    of every object is wanted, so that `Listener.arrived` can tell of all.
     """
 
     def __init__(
         self,
         key: DigestKey,
         flags: Flags,
+        listener: Listener,
         *,
-        followed: Callable[[ConfigId], bool],
-        changed: Callable[[ConfigId, bool, bool], None],
-        replaced: Callable[[ConfigId, ConfigRecord], None] = lambda config, record: None,
-        want: Callable[[ConfigId], None] = lambda config: None,
-        arrived: Callable[[str, ConfigId, int], None] = lambda event, config, version: None,
         read_all: bool = False,
         selected: Callable[[Mapping[str, str]], bool] | None = None,
         content: Digester = content,
@@ -69,8 +93,7 @@ class ConfigObjects:
         self.key = key
         self.flags = flags
         self.now = now
-        self._followed, self._changed, self._replaced = followed, changed, replaced
-        self._want, self._arrived = want, arrived
+        self._listener = listener
         self._read_all = read_all
         self._selected = selected
         self._content = content
@@ -84,7 +107,13 @@ class ConfigObjects:
         self._appeared: set[ConfigId] = set()
         """Those that were not there before a list named them, and that are yet to be read."""
         self._gone: dict[ConfigId, Missing] = {}
-        self._past = Past(now)
+        self._history = ContentHistory(now)
+        self._tombstones = Tombstones[ConfigId](now)
+        self._newest: dict[ConfigId, int] = {}
+        """The newest resourceVersion that was told of an object, where it is later than that of the content held: its
+        metadata alone changed, or a list named it (`_outdated`)."""
+        self._outdated: set[ConfigId] = set()
+        """Those of which a list named another version than the one held, and which are yet to be read."""
 
     # --- questions ---------------------------------------------------------------------------------
 
@@ -111,7 +140,7 @@ class ConfigObjects:
 
     def state_at(self, config: ConfigId, version: int) -> ConfigState:
         """What was known of one at that version of the server."""
-        return self._past.at(config, version) or self.state(config)
+        return self._history.at(config, version) or self.state(config)
 
     def existing(self, kind: ConfigKind, namespace: str) -> Iterable[str]:
         """Names of all of this kind in a namespace."""
@@ -127,7 +156,7 @@ class ConfigObjects:
         return self._needed(config) and config.name in self._held[config.kind].get(config.namespace, ())
 
     def _needed(self, config: ConfigId) -> bool:
-        return self._read_all or self._followed(config)
+        return self._read_all or self._listener.followed(config)
 
     def counts(self) -> dict[str, int]:
         """How many are held, by kind."""
@@ -146,14 +175,22 @@ class ConfigObjects:
 
     def put_live(self, kind: ConfigKind, obj: ConfigMapObject | SecretObject) -> None:
         """Take in an object that a watch delivered as it happened."""
-        self._put(kind, obj, live=True)
+        config = ConfigId(kind, sys.intern(obj.metadata.namespace), obj.metadata.name)
+        self._tombstones.clear(config)
+        self._put(config, obj, live=True)
 
     def put_read(self, kind: ConfigKind, obj: ConfigMapObject | SecretObject) -> None:
-        """Take in an object that was read, for it was wanted."""
-        config = ConfigId(kind, obj.metadata.namespace, obj.metadata.name)
+        """Take in an object that was read, because it was wanted. What is not held any more, or is held in a later
+        version, stays as it is."""
+        meta = obj.metadata
+        config = ConfigId(kind, sys.intern(meta.namespace), meta.name)
+        if config.name not in self._held[kind].get(config.namespace, ()):
+            return  # it was deleted while it was read; where it is there again, the watch is going to tell
+        if not self._tombstones.allows(config, version_number(meta.resource_version), meta.uid):
+            return
         doubted = config in self._doubtful
         self._doubtful.discard(config)
-        self._put(kind, obj, live=False)
+        self._put(config, obj, live=False)
         if doubted:
             self._tell(config)
 
@@ -164,14 +201,19 @@ class ConfigObjects:
             self._doubtful.discard(config)
             self._tell(config)
 
-    def _put(self, kind: ConfigKind, obj: ConfigMapObject | SecretObject, *, live: bool) -> None:
+    def _version(self, config: ConfigId, held: ConfigRecord | Unknown | None) -> int:
+        """The newest resourceVersion that is known of an object; 0: none."""
+        return self._newest.get(config) or (held.version if isinstance(held, ConfigRecord) else 0)
+
+    def _put(self, config: ConfigId, obj: ConfigMapObject | SecretObject, *, live: bool) -> None:
         """Only the digests are kept: the values end here."""
         meta = obj.metadata
-        names = self._held[kind].setdefault(sys.intern(meta.namespace), {})
-        held = names.get(meta.name)
+        names = self._held[config.kind].setdefault(config.namespace, {})
+        held = names.get(config.name)
         previous = held if isinstance(held, ConfigRecord) else None
-        if previous is not None and 0 < version_number(meta.resource_version) < previous.version:
-            return  # a watch that lags behind what was read
+        version = version_number(meta.resource_version)
+        if 0 < version < self._version(config, held):
+            return  # a watch that lags behind what was read, or a read that was overtaken by the watch
         # What a watch changed of an object that was not read yet can't be told: it counts as found.
         arrived = self.now() if live and held is not UNREAD else 0.0
         record = config_record(
@@ -182,20 +224,24 @@ class ConfigObjects:
             arrived=arrived,
             ignored=self._selected is not None and not self._selected(meta.labels or {}),
         )
+        self._outdated.discard(config)
+        if version > record.version:
+            self._newest[config] = version
+        else:
+            self._newest.pop(config, None)
         if record is previous:
             return
-        config = ConfigId(kind, meta.namespace, meta.name)
         created = held is None and self._missing(config)
-        names[meta.name] = record
-        if (previous is None or previous.version != record.version) and self._followed(config):
-            self._past.add(config, (held or MISSING) if live else UNREAD, record.version)
-            self._replaced(config, record)
+        names[config.name] = record
+        if (previous is None or previous.version != record.version) and self._listener.followed(config):
+            self._history.add(config, (held or MISSING) if live else UNREAD, record.version)
+            self._listener.replaced(config, record)
         if previous is not None:
             if previous.version != record.version:
-                self._arrived("update", config, record.version)
+                self._listener.arrived("update", config, record.version)
         elif (live and held is not UNREAD) or config in self._appeared:
             self._appeared.discard(config)
-            self._arrived("add", config, record.version)
+            self._listener.arrived("add", config, record.version)
         self._tell(config, appeared=held is None, created=created)
 
     def put_record(self, config: ConfigId, make: Callable[[ConfigRecord | None], ConfigRecord]) -> None:
@@ -208,7 +254,7 @@ class ConfigObjects:
             return
         names[config.name] = record
         if previous is not None and previous.version != record.version and not self._problem(config):
-            self._arrived("update", config, record.version)
+            self._listener.arrived("update", config, record.version)
         self._tell(config, appeared=previous is None)
 
     def listed(self, kind: ConfigKind, namespace: str, name: str, resource_version: str) -> None:
@@ -216,42 +262,58 @@ class ConfigObjects:
         config = ConfigId(kind, sys.intern(namespace), name)
         names = self._held[kind].setdefault(config.namespace, {})
         held = names.get(name)
+        version = version_number(resource_version)
         if held is None:
             created = self._missing(config)
             if self._read_all and created:
                 self._appeared.add(config)
             names[name] = UNREAD
+            if not self._tombstones.allows(config, 0):
+                # It was deleted and made again: an answer that is still under way may hold the former one.
+                self._newest[config] = version
+                self._tombstones.clear(config)
             self._tell(config, appeared=True, created=created)
         elif isinstance(held, ConfigRecord):
-            version = version_number(resource_version)
-            if version and version == held.version:
+            newest = self._version(config, held)
+            if version and version == newest and config not in self._outdated:
                 return  # unchanged since
-            if version < held.version or not self._needed(config):
+            self._newest[config] = version
+            if version < newest or not self._needed(config):
                 # Read anew when somebody follows it; after a restore of etcd the server's versions are lower.
                 names[name] = UNREAD
+                self._outdated.discard(config)
+            else:
+                self._outdated.add(config)
+        elif config in self._newest:
+            self._newest[config] = version
         if self._needed(config):
-            self._want(config)
+            self._listener.want(config)
 
-    def drop(self, config: ConfigId, *, live: bool = False) -> None:
-        """Forget an object that was deleted; `live`: a watch told of it as it happened."""
+    def drop(self, config: ConfigId, *, live: bool = False, version: int = 0) -> None:
+        """Forget an object that was deleted; `live`: a watch told of it as it happened. `version`: the
+        resourceVersion of its deletion, or one that is no earlier; 0: not known."""
         names = self._held[config.kind].get(config.namespace, {})
         self._doubtful.discard(config)
         self._appeared.discard(config)
+        self._outdated.discard(config)
         held = names.pop(config.name, None)
         if held is None:
             return
+        if config.kind in READ_AGAIN:
+            self._tombstones.deleted(config, max(version, self._version(config, held)))
+        self._newest.pop(config, None)
         if not names:
             del self._held[config.kind][config.namespace]
         if config.kind != "secretproviderclass":  # it is there still, and no pod has it mounted
-            self._arrived("delete", config, held.version if isinstance(held, ConfigRecord) else 0)
-        if live and self._followed(config):
+            self._listener.arrived("delete", config, held.version if isinstance(held, ConfigRecord) else 0)
+        if live and self._listener.followed(config):
             self._gone[config] = Missing(arrived=self.now())
         self._tell(config)
 
     def _tell(self, config: ConfigId, *, appeared: bool = False, created: bool = False) -> None:
         if appeared:
             self._gone.pop(config, None)
-        self._changed(config, appeared, created)
+        self._listener.changed(config, appeared=appeared, created=created)
 
     def rekey(self, key: DigestKey) -> None:
         """Another digest key is in force: what is held of Secrets can't be compared and is dropped.
@@ -259,25 +321,32 @@ class ConfigObjects:
         The reflectors of Secrets have to list again.
         """
         self.key = key
-        self._held["secret"].clear()
-        self._held["secretproviderclass"].clear()
-        self._doubtful = {config for config in self._doubtful if config.kind != "secret"}
-        for kind, namespace in list(self._collections):
-            if kind in ("secret", "secretproviderclass"):
-                self._collections[kind, namespace] = "it is being read again"
+        for kind, namespaces in self._held.items():
+            if keyed(kind):
+                namespaces.clear()
+        self._doubtful = {config for config in self._doubtful if not keyed(config.kind)}
+        self._outdated = {config for config in self._outdated if not keyed(config.kind)}
+        self._newest = {config: n for config, n in self._newest.items() if not keyed(config.kind)}
+        self._history.forget(lambda config: keyed(config.kind))
+        for kind_of, namespace in list(self._collections):
+            if kind_of in self._held and keyed(kind_of):
+                self._collections[kind_of, namespace] = "it is being read again"
 
     # --- what those who follow it tell -------------------------------------------------------------
 
     def follow(self, config: ConfigId) -> None:
-        """Somebody follows it: its content is wanted, if it is there and was not read."""
-        if self.state(config) is UNREAD:
-            self._want(config)
+        """Somebody follows it: its content is wanted, if it is there and was not read, or not in this version."""
+        if self.state(config) is UNREAD or config in self._outdated:
+            self._listener.want(config)
 
     def unfollow(self, config: ConfigId) -> None:
         """Nobody follows it any longer: nobody is left to be told that it was seen to go."""
         self._gone.pop(config, None)
 
     def doubt(self, config: ConfigId) -> None:
-        """It may be older here than on the server: it is read again, and not known until then."""
+        """It may be older here than on the server: it is read again, and not known until then. A SecretProviderClass
+        can't be, and stays as it is: its statuses come by their watch alone."""
+        if config.kind not in READ_AGAIN:
+            return
         self._doubtful.add(config)
-        self._want(config)
+        self._listener.want(config)

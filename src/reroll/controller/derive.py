@@ -6,27 +6,23 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from reroll.controller.entry import Entry
+from reroll.controller.rules import Rules
 from reroll.core.consumption import consumption, patterns
-from reroll.core.policy import Policy, PolicyDefaults
+from reroll.core.policy import Policy
 from reroll.core.progress import Progress
 from reroll.core.records import ConfigKind, WorkloadRecord
-from reroll.dialects import Dialects
 
 Existing: TypeAlias = Callable[[ConfigKind, str], Iterable[str]]
 """(kind, namespace) -> names of the config objects that exist."""
-InScope: TypeAlias = Callable[[str, Mapping[str, str]], bool]
-"""(namespace, its labels) -> is it acted on at all?"""
 
 
 class Derivation:
-    """What the settings say of it. `dialects` may be replaced while the controller runs."""
+    """What the rules say of it. `dialects` may be replaced while the controller runs."""
 
-    def __init__(
-        self, dialects: Dialects, defaults: PolicyDefaults, in_scope: InScope, existing: Existing
-    ) -> None:
-        self.dialects = dialects
-        self._defaults = defaults
-        self._in_scope = in_scope
+    def __init__(self, rules: Rules, existing: Existing) -> None:
+        self.dialects = rules.dialects
+        self._defaults = rules.defaults
+        self._in_scope = rules.in_scope
         self._existing = existing
 
     def entry(

@@ -11,6 +11,7 @@ from reroll.core.observe import (
     OtherObject,
     SecretObject,
     WorkloadObject,
+    version_number,
     workload_object,
 )
 from reroll.core.records import ConfigId, ConfigKind, WorkloadId
@@ -28,8 +29,9 @@ class Configs:
     def listed(self, namespace: str, name: str, resource_version: str) -> None:
         self._store.configs.listed(self._kind, namespace, name, resource_version)
 
-    def delete(self, namespace: str, name: str, *, live: bool) -> None:
-        self._store.configs.drop(ConfigId(self._kind, namespace, name), live=live)
+    def delete(self, namespace: str, name: str, *, live: bool, version: str) -> None:
+        config = ConfigId(self._kind, namespace, name)
+        self._store.configs.drop(config, live=live, version=version_number(version))
 
     def known(self) -> Iterable[tuple[str, str]]:
         return self._store.configs.names(self._kind, self._namespace)
@@ -53,7 +55,7 @@ class Workloads:
         for namespace, name in list(self.known()):
             self._store.drop_workload(WorkloadId(self._kind, namespace, name))
 
-    def delete(self, namespace: str, name: str, *, live: bool) -> None:
+    def delete(self, namespace: str, name: str, *, live: bool, version: str) -> None:
         self._store.drop_workload(WorkloadId(self._kind, namespace, name))
 
     def known(self) -> Iterable[tuple[str, str]]:
@@ -72,7 +74,7 @@ class Namespaces:
     def upsert(self, obj: NamespaceObject, *, live: bool) -> None:
         self._store.put_namespace(obj)
 
-    def delete(self, namespace: str, name: str, *, live: bool) -> None:
+    def delete(self, namespace: str, name: str, *, live: bool, version: str) -> None:
         self._store.drop_namespace(name)
 
     def known(self) -> Iterable[tuple[str, str]]:

@@ -86,8 +86,11 @@ class Reader:
         """What was followed at the start has been read, or tried."""
 
     def want(self, config: ConfigId) -> None:
-        """The content of this object is to be read."""
-        if self._started:
+        """The content of this object must be read. One of a kind that can't be read by itself is refused, and said."""
+        if config.kind not in _RESOURCES:
+            self._metrics.failed("read", "internal")
+            log.error("objects of this kind can't be read one by one, a fault of reroll", object=str(config))
+        elif self._started:
             self._queue.add(config, flow=config.namespace)
         else:
             self._untried.add(config)

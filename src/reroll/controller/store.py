@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 
 from msgspec.structs import replace
 
 from reroll.controller import starts
-from reroll.controller.config_objects import ConfigObjects, Digester, content
-from reroll.controller.derive import Derivation, InScope, same_sources
+from reroll.controller.config_objects import READ_AGAIN, ConfigObjects, Event
+from reroll.controller.derive import Derivation, same_sources
 from reroll.controller.entry import Entry as Entry
 from reroll.controller.index import Index, discard
 from reroll.controller.overlay import Overlay
+from reroll.controller.rules import Rules
 from reroll.core.compare import current
 from reroll.core.digests import DigestKey
-from reroll.core.kinds import KINDS, WorkloadKind
-from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.observe import (
     NamespaceObject,
     WorkloadObject,
@@ -31,10 +30,11 @@ from reroll.core.observe import (
     with_template_of,
     workload_record,
 )
-from reroll.core.policy import PolicyDefaults
 from reroll.core.progress import Progress, progress
 from reroll.core.records import Applied, ConfigId, ConfigRecord, WorkloadId, WorkloadRecord
-from reroll.dialects import ALL, Dialects
+from reroll.dialects import Dialects
+
+RULES = Rules()
 
 Ask = Callable[[WorkloadId, ConfigId | None], None]
 """Called for each workload that has to be decided on, with the config object that caused it, if one did."""
@@ -43,47 +43,36 @@ Ask = Callable[[WorkloadId, ConfigId | None], None]
 class Store:
     """The caches and indexes. All methods are called from the event loop, and none blocks.
 
-    `configs` holds the config objects; what `want`, `arrived`, `read_all`, `selected` and `content` are stands there.
-    `kinds`: the kinds of workload, by `WorkloadKind.id`. `marks`: how pod templates are marked.
+    `configs` holds the config objects; it calls `want` for one whose content must be read, and `arrived` for each that
+    came, changed or went (see `config_objects.Listener`). `now`: seconds since the epoch.
     """
 
     def __init__(
         self,
         key: DigestKey,
-        defaults: PolicyDefaults,
+        rules: Rules = RULES,
         *,
         ask: Ask = lambda workload, cause: None,
         want: Callable[[ConfigId], None] = lambda config: None,
-        dialects: Dialects = ALL,
-        field_manager: str = "reroll",
-        in_scope: InScope = lambda namespace, labels: True,
+        arrived: Callable[[Event, ConfigId, int], None] = lambda event, config, version: None,
         now: Callable[[], float] = time.time,
-        content: Digester = content,
-        kinds: Mapping[str, WorkloadKind] = KINDS,
-        marks: MarkStyle = NATIVE,
-        selected: Callable[[Mapping[str, str]], bool] | None = None,
-        arrived: Callable[[str, ConfigId, int], None] = lambda event, config, version: None,
-        read_all: bool = False,
     ) -> None:
-        self.kinds = kinds
-        self.marks = marks
+        self.kinds = rules.kinds
+        self.marks = rules.marks
         self.ask = ask
         self._index = Index()
+        self._want, self._arrived = want, arrived
         self.configs = ConfigObjects(
             key,
-            dialects.config_flags,
-            followed=self._index.is_consumed,
-            changed=self._changed,
-            replaced=self._correct_starts,
-            want=want,
-            arrived=arrived,
-            read_all=read_all,
-            selected=selected,
-            content=content,
+            rules.dialects.config_flags,
+            self,
+            read_all=rules.read_all,
+            selected=rules.selected,
+            content=rules.digester,
             now=now,
         )
-        self._derivation = Derivation(dialects, defaults, in_scope, self.configs.existing)
-        self._manager = field_manager
+        self._derivation = Derivation(rules, self.configs.existing)
+        self._manager = rules.field_manager
         self._now = now
         self._workloads: dict[WorkloadId, Entry] = {}
         self._overlay = Overlay()
@@ -161,9 +150,20 @@ class Store:
                 for workload in consumers:
                     self.ask(workload, config)
 
-    def _changed(self, config: ConfigId, appeared: bool, created: bool) -> None:
-        """The state of a config object is another now; `appeared`: it is held and was not before; `created`: it was
-        known to be missing."""
+    def followed(self, config: ConfigId) -> bool:
+        """As `Listener` has it, like the four below."""
+        return self._index.is_consumed(config)
+
+    def want(self, config: ConfigId) -> None:
+        self._want(config)
+
+    def arrived(self, event: Event, config: ConfigId, version: int) -> None:
+        self._arrived(event, config, version)
+
+    def replaced(self, config: ConfigId, record: ConfigRecord) -> None:
+        self._correct_starts(config, record)
+
+    def changed(self, config: ConfigId, *, appeared: bool, created: bool) -> None:
         if appeared:
             for workload in self._index.pattern_holders(config):
                 entry = self._workloads[workload]
@@ -304,7 +304,7 @@ class Store:
             short = c.config.short(record.id.namespace)
             state = self.configs.state(c.config)
             if (
-                c.config.kind != "secretproviderclass"  # made of statuses, of which none can be read again
+                c.config.kind in READ_AGAIN
                 and short in now.configs
                 and isinstance(state, ConfigRecord)
                 and now.configs[short] != current(state, c)

@@ -7,7 +7,7 @@ watched while they are served (`controller.served`); reroll is ready without the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -45,7 +45,7 @@ class Watches:
     """Reflectors of all that the settings name. `start` starts them, `read` waits until they have read everything.
 
     `kinds`: the kinds of workload, by `WorkloadKind.id`; what a custom one's objects are called is learned and put
-    in. `config_kinds`: the kinds of config object.
+    in. `config_kinds`: the kinds of config object. `failed` is called for each failure of a handler.
     """
 
     def __init__(
@@ -55,8 +55,10 @@ class Watches:
         settings: Settings,
         kinds: MutableMapping[str, WorkloadKind],
         config_kinds: Sequence[ConfigKind],
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
         self._client, self._store, self._kinds, self._config_kinds = client, store, kinds, config_kinds
+        self._failed = failed
         self._selector = settings.workload_selector
         self._namespaces = settings.namespaces
         self._scopes = settings.namespaces or ("",)
@@ -112,6 +114,7 @@ class Watches:
             object_type,
             namespace=scope,
             on_state=self._on_state,
+            on_fault=self._failed,
             **options,
         )
 

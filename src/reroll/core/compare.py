@@ -136,7 +136,7 @@ def compare(
     `on_create`, `on_delete`: see `Policy`.
     """
     short = c.config.short(home)
-    known = short in before.configs and not (rekeyed and c.config.kind != "configmap")
+    known = short in before.configs and not (rekeyed and digests.keyed(c.config.kind))
     old = before.configs[short] if known else None
     if isinstance(state, Unknown):
         return Comparison(c, short, old, recorded=known, note=f"{short} can't be read: {state.reason}")

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reroll.core.compare import Comparison, ConfigChange, compare, current, followed
+from reroll.core.digests import keyed
 from reroll.core.kinds import CRON_JOB, DEPLOYMENT, JOB, WorkloadKind
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.order import is_later
@@ -163,7 +164,7 @@ def _decide(s: Situation) -> Decision:
             return Decision(Kind.SKIP, "it consumes nothing that it follows", notes=notes)
         return _adopt(s, counting, notes)
 
-    rekeyed = before.key_id != s.key_id and any(not name.startswith("configmap/") for name in before.configs)
+    rekeyed = before.key_id != s.key_id and any(map(keyed, before.configs))
     findings = _compare(s, counting, before, rekeyed)
     notes = notes + tuple(f.note for f in findings if f.note)
     stale = tuple(f.stale for f in findings if f.stale is not None)

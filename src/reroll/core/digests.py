@@ -26,6 +26,15 @@ KEY_SIZE = 32
 """Bytes of the installation's digest key."""
 
 
+def keyed(kind: str) -> bool:
+    """Are the digests of this kind made with the installation's key, so that another key's can't be compared?
+
+    `kind` is a `ConfigKind`, or a `ConfigId.short`, which begins with one. All but those of ConfigMaps are: the
+    versions that the secrets-store CSI driver mounts tell of a secret, too.
+    """
+    return kind.partition("/")[0] != "configmap"
+
+
 def _prefixed(*parts: bytes) -> bytes:
     return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 

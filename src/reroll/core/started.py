@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from reroll.core.compare import current, followed
+from reroll.core.digests import keyed
 from reroll.core.records import (
     Applied,
     AppliedKeys,
@@ -57,7 +58,7 @@ def read_before_its_start(w: WorkloadRecord, c: Consumed, state: ConfigRecord, k
 def _comparable(applied: Applied, key_id: str) -> dict[str, AppliedKeys]:
     """What is recorded, without what was made with another digest key."""
     same = applied.key_id == key_id
-    return {name: keys for name, keys in applied.configs.items() if same or not name.startswith("secret/")}
+    return {name: keys for name, keys in applied.configs.items() if same or not keyed(name)}
 
 
 def _read(configs: dict[str, AppliedKeys], c: Consumed, state: ConfigState, home: str) -> None:

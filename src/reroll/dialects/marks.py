@@ -210,9 +210,10 @@ STYLES: Final[Mapping[str, MarkStyle]] = {
 """By the name that the setting `marks` has for them."""
 
 
-def style_of(template: bytes | msgspec.Raw, recorded: str | None) -> MarkStyle:
-    """How the controller of a workload marks it, told by that its pod template, in JSON, hashes in that style to what
-    is recorded of it (the annotation `reroll.dev/applied`, None where it has none); reroll's own way where none does.
+def style_of(template: bytes | msgspec.Raw, recorded: str | None, otherwise: MarkStyle = NATIVE) -> MarkStyle:
+    """How the controller of a workload marks it: the style under which the hash of its pod template, in JSON, equals
+    the recorded one (annotation `reroll.dev/applied`, None where it has none). Several may do so while there is no
+    mark: `otherwise` is then preferred, and it is the answer where none does.
 
     In another style its marks look as if somebody else had changed the template, and so do marks of another tool that
     its controller takes for part of it.
@@ -222,8 +223,9 @@ def style_of(template: bytes | msgspec.Raw, recorded: str | None) -> MarkStyle:
     except ValueError:
         wanted = None
     if wanted is None:
-        return NATIVE
-    return next((s for s in STYLES.values() if hash_and_mark(template, s.take)[0] == wanted), NATIVE)
+        return otherwise
+    styles = dict.fromkeys([otherwise, *STYLES.values()])
+    return next((s for s in styles if hash_and_mark(template, s.take)[0] == wanted), otherwise)
 
 
 SIGNS: Final = (b"STAKATER_", LAST_RELOADED_FROM.encode(), CONFIG_HASH.encode())

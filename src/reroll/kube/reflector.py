@@ -17,8 +17,10 @@ kubernetes #104171 and #137089 (a stale version can be answered with an empty 20
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
@@ -63,6 +65,9 @@ class HasMeta(Protocol):
     def metadata(self) -> Meta: ...
 
 
+Key: TypeAlias = tuple[str, str]
+"""Namespace and name."""
+
 T = TypeVar("T", bound=HasMeta)
 T_contra = TypeVar("T_contra", bound=HasMeta, contravariant=True)
 
@@ -70,11 +75,17 @@ T_contra = TypeVar("T_contra", bound=HasMeta, contravariant=True)
 class Handler(Protocol[T_contra]):
     """Whom a reflector tells. Calls come in order, from the event loop, and must not block.
 
-    `live` is True for what a watch delivered as it happened, False for what a list found.
+    `live` is True for what a watch delivered as it happened, False for what a list found. A handler may raise
+    msgspec.DecodeError for a part of an object that it decodes by itself. Any other exception is a fault of the
+    handler: what it was told is lost, and the reflector lists again.
     """
 
     def upsert(self, obj: T_contra, *, live: bool) -> None: ...
-    def delete(self, namespace: str, name: str, *, live: bool) -> None: ...
+    def delete(self, namespace: str, name: str, *, live: bool, version: str) -> None:
+        """`version`: the resourceVersion of its deletion; of one that a list misses, that of the list, which is no
+        earlier."""
+        ...
+
     def known(self) -> Iterable[tuple[str, str]]:
         """(namespace, name) of everything held for this collection."""
         ...
@@ -121,6 +132,8 @@ _decode_status = msgspec.json.Decoder(Status).decode
 _HEALTHY_AFTER = 120.0  # seconds of watching after which the backoff starts anew
 _SHORT_WATCH = 1.0
 _INCOMPLETE_LISTS = 3  # in a row; then it is pages from here on
+_FAULTY_LISTS = 3  # in a row, in which the handler fails; then what it fails on is given up
+_UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeError)  # what an object can do to who decodes it
 _SLICE = 0.01  # seconds of decoding before other tasks get their turn
 _INITIAL_END = "k8s.io/initial-events-end"
 
@@ -131,7 +144,12 @@ class Reflector(Generic[T]):
     `object_type` is the msgspec struct that objects are decoded into. `listed`: lists ask for metadata only,
     and tell it (namespace, name, resourceVersion) of each object, in place of the handler's `upsert`; what a
     watch delivers is whole all the same. `stream_first`: stream the first list too. `on_state` is told of every
-    change of state, with the problem in words. `run` never returns and never raises but for cancellation.
+    change of state, with the problem in words. `on_fault` is called for each failure of the handler. `run` never
+    returns and never raises but for cancellation.
+
+    An object that can't be decoded is passed over, and named in the log. Where the handler fails on one, all is listed
+    again, and the collection does not count as synced until then. An object on which it fails in each of several lists
+    is given up, because one fault must not keep all others away; it is named then.
     """
 
     def __init__(
@@ -147,6 +165,7 @@ class Reflector(Generic[T]):
         listed: Callable[[str, str, str], None] | None = None,
         stream_first: bool = False,
         on_state: Callable[[Statistics], None] | None = None,
+        on_fault: Callable[[], None] = lambda: None,
     ) -> None:
         self.resource = resource
         self.namespace = namespace
@@ -158,12 +177,17 @@ class Reflector(Generic[T]):
             "fieldSelector": field_selector or None,
         }
         self._on_state = on_state or (lambda statistics: None)
+        self._on_fault = on_fault
         self._backoff = Backoff(0.5, 15.0, jitter=0.5)
         self._stream_first = stream_first
         self._streaming = listed is None  # until the server says that it has no streaming lists
         self._resume = ""  # the resourceVersion to watch from; "": list first
         self._empty_watches = 0
         self._incomplete_lists = 0
+        self._faulty_lists = 0
+        self._failed_on: set[Key] = set()
+        """What the handler has failed on in the list that is on its way."""
+        self._given_up: set[Key] = set()
         self._told = False  # the watch of this turn told something
         self._watching_since = float("inf")
         self._turn: asyncio.Task[float] | None = None
@@ -232,6 +256,11 @@ class Reflector(Generic[T]):
             delay = 0.0
         except ApiError as error:
             delay = self._failed(error)
+        except _HandlerFailed:
+            self._resume = ""
+            self._synced = False
+            self._set_state("listing", "a fault of reroll kept a change from being taken in: listing again")
+            delay = self._backoff.next()
         except msgspec.DecodeError as error:
             # The envelope of an event; an object that can't be read is passed over in _apply.
             log.warning("unreadable watch stream, starting it again", detail=str(error), **self._where())
@@ -277,6 +306,7 @@ class Reflector(Generic[T]):
             log.warning("streaming lists do not come to an end, listing by pages", **self._where())
             raise _NotOffered
         self._set_state("listing")
+        self._failed_on.clear()
         path = self._path(
             watch=True,
             sendInitialEvents=True,
@@ -294,14 +324,15 @@ class Reflector(Generic[T]):
 
     async def _paged_list(self) -> None:
         self._set_state("listing")
+        self._failed_on.clear()
         # Before the first sync nothing can have vanished unseen.
-        seen: set[tuple[str, str]] | None = set() if any(True for _ in self._handler.known()) else None
+        seen: set[Key] | None = set() if any(True for _ in self._handler.known()) else None
         # Names may be a little old at first: the watch goes on from there, and contents are read for themselves.
         cached = self._listed is not None and self._relists < 0
         version = await self._pager.each(lambda raw: self._take(raw, seen), cached=cached)
         self._finish_list(seen, version)
 
-    def _take(self, raw: msgspec.Raw, seen: set[tuple[str, str]] | None) -> None:
+    def _take(self, raw: msgspec.Raw, seen: set[Key] | None) -> None:
         """Hand over one object of a list by pages."""
         if self._listed is None:
             self._apply(raw, live=False, seen=seen)
@@ -309,18 +340,35 @@ class Reflector(Generic[T]):
         meta = _decode_meta(raw).metadata
         if seen is not None:
             seen.add((meta.namespace, meta.name))
-        self._listed(meta.namespace, meta.name, meta.resource_version)
+        try:
+            self._listed(meta.namespace, meta.name, meta.resource_version)
+        except Exception as error:
+            self._handler_failed(error, (meta.namespace, meta.name), live=False)
 
-    def _finish_list(self, seen: set[tuple[str, str]] | None, version: str) -> None:
-        """`seen`: what the list held; None if nothing can have vanished."""
+    def _finish_list(self, seen: set[Key] | None, version: str) -> None:
+        """`seen`: what the list held; None if nothing can have vanished. Raises _HandlerFailed where the handler has
+        failed on something in it, until that is given up."""
         if seen is not None:
             for key in [key for key in self._handler.known() if key not in seen]:
-                self._handler.delete(*key, live=False)
-        self._resume = version
+                try:
+                    self._handler.delete(*key, live=False, version=version)
+                except Exception as error:
+                    self._handler_failed(error, key, live=False)
         self._incomplete_lists = 0
+        self._faulty_lists = self._faulty_lists + 1 if self._failed_on else 0
+        if 0 < self._faulty_lists <= _FAULTY_LISTS:
+            raise _HandlerFailed
+        self._given_up = set(self._failed_on)
+        for namespace, name in sorted(self._given_up):
+            log.error("an object is given up", namespace=namespace, name=name, resource=self.resource.plural)
+        self._faulty_lists = 0
+        try:
+            self._handler.synced()
+        except Exception as error:
+            self._handler_failed(error, None, live=False)
+        self._resume = version
         self._relists += 1
         self._synced = True
-        self._handler.synced()
 
     # --- watch -------------------------------------------------------------------------------------
 
@@ -335,7 +383,7 @@ class Reflector(Generic[T]):
 
     async def _consume(self, path: str, *, initial: bool) -> None:
         """Read one watch to its end."""
-        seen: set[tuple[str, str]] | None = set() if initial else None
+        seen: set[Key] | None = set() if initial else None
         events = 0
         async with self._client.stream(path) as batches:
             if initial:
@@ -363,11 +411,15 @@ class Reflector(Generic[T]):
                         )
                     elif event.type == "DELETED":
                         meta = _decode_meta(event.object).metadata
-                        self._handler.delete(meta.namespace, meta.name, live=seen is None)
+                        key = (meta.namespace, meta.name)
+                        try:
+                            self._handler.delete(*key, live=seen is None, version=meta.resource_version)
+                        except Exception as error:
+                            self._handler_failed(error, key, live=seen is None)
                         if seen is None:
                             self._resume = meta.resource_version or self._resume
                         else:
-                            seen.discard((meta.namespace, meta.name))
+                            seen.discard(key)
                     else:
                         version = self._apply(event.object, live=seen is None, seen=seen)
                         # Versions of initial events are no points to resume at: they come in no order.
@@ -392,31 +444,71 @@ class Reflector(Generic[T]):
         self._watching_since = time.monotonic()
         self._set_state("watching")
 
-    def _apply(self, raw: msgspec.Raw, *, live: bool, seen: set[tuple[str, str]] | None) -> str:
+    def _apply(self, raw: msgspec.Raw, *, live: bool, seen: set[Key] | None) -> str:
         """Decode and hand over one object; returns its resourceVersion.
 
-        One that can't be taken in, whatever the reason, is passed over: it must not stop all others.
+        One that can't be decoded is passed over: it must not stop all others.
         """
         try:
             obj = self._decode(raw)
-            self._handler.upsert(obj, live=live)
         except Exception as error:
-            meta = _decode_meta(raw).metadata
-            log.warning(
-                "an object can't be read and is passed over",
-                resource=self.resource.plural,
-                namespace=meta.namespace,
-                name=meta.name,
-                # Never the error's text for Secrets: it may quote a value.
-                detail=type(error).__name__ if self.resource.plural == "secrets" else str(error),
-            )
-            if seen is not None:
-                seen.add((meta.namespace, meta.name))
-            return meta.resource_version
-        found = obj.metadata
+            return self._pass_over(raw, error, seen)
+        meta = obj.metadata
+        key = (meta.namespace, meta.name)
+        try:
+            self._handler.upsert(obj, live=live)
+            if self._given_up:
+                self._given_up.discard(key)
+        except _UNREADABLE as error:
+            return self._pass_over(raw, error, seen)
+        except Exception as error:
+            self._handler_failed(error, key, live=live)
         if seen is not None:
-            seen.add((found.namespace, found.name))
-        return found.resource_version
+            seen.add(key)
+        return meta.resource_version
+
+    def _pass_over(self, raw: msgspec.Raw, error: Exception, seen: set[Key] | None) -> str:
+        meta = _decode_meta(raw).metadata
+        log.warning(
+            "an object can't be read and is passed over",
+            resource=self.resource.plural,
+            namespace=meta.namespace,
+            name=meta.name,
+            # Never the error's text for Secrets: it may quote a value.
+            detail=type(error).__name__ if self.resource.plural == "secrets" else str(error),
+        )
+        if seen is not None:
+            seen.add((meta.namespace, meta.name))
+        return meta.resource_version
+
+    def _handler_failed(self, error: Exception, key: Key | None, *, live: bool) -> None:
+        """The handler raised an error on one object, or (None) on all. Raises _HandlerFailed if it was told of it by a
+        watch, or of all; else the list goes on, and `_finish_list` raises."""
+        self._on_fault()
+        namespace, name = key or ("", "")
+        log.error(
+            "a handler failed, a fault of reroll",
+            handler=type(self._handler).__name__,
+            resource=self.resource.plural,
+            namespace=namespace,
+            name=name,
+            # Never the error's text: it may quote a value.
+            detail=type(error).__name__,
+            at=_where_raised(error),
+        )
+        if key is None or (live and key not in self._given_up):
+            raise _HandlerFailed from None
+        self._failed_on.add(key)
+
+
+def _where_raised(error: Exception) -> str:
+    """File and line, for who looks for the fault."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    return "".join(f"{os.path.basename(frame.filename)}:{frame.lineno}" for frame in last)
+
+
+class _HandlerFailed(Exception):
+    """The handler failed on what it was told: it no longer equals the server."""
 
 
 class _NotOffered(Exception):

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reroll.controller.rules import Rules
 from reroll.controller.store import Store
 from reroll.core.kinds import KINDS
 from reroll.core.observe import decode_object
@@ -125,14 +126,12 @@ def stored(value: dict[str, Any], namespace: Mapping[str, str], dialects: Dialec
     import msgspec
 
     from reroll.core.digests import DigestKey
-    from reroll.core.policy import PolicyDefaults
 
     asked: list[Any] = []
     store = Store(
         DigestKey(b"k" * 32),
-        PolicyDefaults(),
+        Rules(dialects=dialects),
         ask=lambda workload, config: asked.append(workload),
-        dialects=dialects,
     )
     kind = KINDS[value["kind"]]
     body = msgspec.json.encode(

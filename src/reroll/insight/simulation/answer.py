@@ -7,24 +7,30 @@ changed, it is said here what was changed that the workload does not consume.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from reroll.controller.reconcile import Reconciler
 from reroll.controller.report import describe
 from reroll.controller.store import Entry, Store
 from reroll.core.decide import Kind, decide
 from reroll.core.observe import decode_workload, workload_record
-from reroll.core.records import ConfigId, WorkloadId, WorkloadRecord
+from reroll.core.records import ConfigId, ConfigKind, WorkloadId, WorkloadRecord
 from reroll.dialects import ALL
+from reroll.insight.simulation.manifests import passed_over
 from reroll.insight.simulation.recorder import Act, Recorder
 from reroll.insight.simulation.result import Made, Roll, Simulation, Start, Stay
 from reroll.insight.simulation.world import Config, World
+from reroll.settings import Scope
 
 _LISTED = 5
 
 
 class Answer:
-    """Asked at the start and at the end."""
+    """Asked at the start and at the end.
+
+    `watched`: the namespaces that are watched, ("",) for all; `scope`: which objects the settings are about, and
+    `config_kinds`: which kinds of config object.
+    """
 
     def __init__(
         self,
@@ -32,13 +38,17 @@ class Answer:
         store: Store,
         reconciler: Reconciler,
         recorder: Recorder,
-        scopes: Sequence[str],
+        watched: Sequence[str],
+        scope: Scope,
+        config_kinds: Collection[ConfigKind],
     ) -> None:
         self._world = world
         self._store = store
         self._reconciler = reconciler
         self._recorder = recorder
-        self._scopes = scopes
+        self._watched = watched
+        self._scope = scope
+        self._config_kinds = config_kinds
         self._before = 0
         self._configs = dict(world.configs)
         self._start = Start(0, 0, 0, 0, 0, 0)
@@ -63,7 +73,7 @@ class Answer:
     ) -> Simulation:
         """The whole answer."""
         rolls = tuple(self._rolls(start))
-        touched = _Touched(made, self._configs, self._world.configs)
+        touched = _Touched(made, self._configs, self._world.configs, self._config_kinds)
         stays, unconcerned = self._stays(touched, everyone)
         return Simulation(
             source=self._world.source,
@@ -95,9 +105,7 @@ class Answer:
 
     def _notes(self, made: Sequence[Made], others: Counter[str]) -> Iterable[str]:
         yield from self._world.notes
-        if others:
-            listed = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
-            yield f"passed over in the changes, for reroll does not act on them: {listed}"
+        yield from passed_over(others, " in the changes")
         secret = any(one.object.startswith("secret/") and one.effect == "changed" for one in made)
         if secret and not self._world.secrets_comparable:
             yield (
@@ -130,7 +138,15 @@ class Answer:
                 stays.append(stay)
         return stays, unconcerned
 
+    def _namespace_labels(self, namespace: str) -> Mapping[str, str]:
+        held = self._world.namespaces.get(namespace)
+        return (held.metadata.labels if held is not None else None) or {}
+
     def _stay(self, entry: Entry, acts: Sequence[Act], touched: _Touched) -> Stay:
+        home = entry.record.id.namespace
+        outside = self._scope.namespace_outside(home, self._namespace_labels(home))
+        if outside:
+            return Stay(str(entry.record.id), Kind.SKIP.value, False, outside, ())
         decision = self._recorder.last.get(entry.record.id)
         if acts and (decision is None or decision.kind is not Kind.WAIT):
             decision = acts[-1].decision
@@ -163,10 +179,12 @@ class Answer:
         record = workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0)
         if not everyone and not touched.concerns(record, None):
             return None
-        if self._scopes != ("",) and workload.namespace not in self._scopes:
+        if self._watched != ("",) and workload.namespace not in self._watched:
             reason = "its namespace is none of those that the controller works in (--namespace)"
         else:
-            reason = "its labels don't match --workload-selector"
+            reason = self._scope.outside(
+                workload, obj.metadata.labels or {}, self._namespace_labels(workload.namespace)
+            )
         return Stay(str(workload), Kind.SKIP.value, False, reason, ())
 
 
@@ -174,9 +192,14 @@ class _Touched:
     """What the scenario changed."""
 
     def __init__(
-        self, made: Sequence[Made], before: Mapping[ConfigId, Config], after: Mapping[ConfigId, Config]
+        self,
+        made: Sequence[Made],
+        before: Mapping[ConfigId, Config],
+        after: Mapping[ConfigId, Config],
+        config_kinds: Collection[ConfigKind],
     ) -> None:
         self._before, self._after = before, after
+        self._config_kinds = config_kinds
         self.keys: dict[str, set[str]] = {}
         self.effects: dict[str, list[str]] = {}
         self.namespaces: set[str] = set()
@@ -217,12 +240,16 @@ class _Touched:
             if c is None:
                 if references:
                     config = ConfigId(references[0].kind, home, references[0].name)
+                    if config.kind not in self._config_kinds:
+                        yield f"{config.short(home)} changed, and its kind is not followed (--config-kinds)"
+                        continue
                     yield _left_out(config.short(home), any(ref.rolls for ref in references))
                 continue
             short = c.config.short(home)
             counting = changed - set(c.except_keys) if c.keys is None else changed & set(c.keys)
             if self.effects[name][-1] == "deleted":
-                yield f"{short} was deleted, which alone rolls nothing"
+                if not entry.policy.on_delete:
+                    yield f"{short} was deleted, which alone rolls nothing"
             elif counting and self._put_back(c.config, counting):
                 yield f"{short} was put back before it was acted on"
             elif not changed or counting:

@@ -99,6 +99,7 @@ async def capture(
         key=snapshot.Key(used.id, "cluster" if of_cluster else "snapshot"),
         namespaces=tuple(namespaces),
         values=with_values,
+        config_labels=True,
     )
     out.write(snapshot.header_line(header))
     lines = await _namespaces(client, namespaces, out)

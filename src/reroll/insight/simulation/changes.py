@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from reroll.core.applied import PREFIX
 from reroll.core.digests import DigestKey
+from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.records import ConfigId, WorkloadId
 from reroll.dialects import ALL
 from reroll.insight.simulation.bad_input import BadInput
@@ -54,12 +55,23 @@ class Changes:
         self._key = key
         self.others = others
 
-    def make(self, step: Step, given: Sequence[Given], cluster: Cluster, tell: Tell) -> Iterable[Made]:
-        """Make one step's changes. Raises BadInput where its object is not there, or can't be changed so."""
+    def make(
+        self,
+        step: Step,
+        given: Sequence[Given],
+        cluster: Cluster,
+        tell: Tell,
+        *,
+        marks: MarkStyle = NATIVE,
+    ) -> Iterable[Made]:
+        """Make one step's changes. `marks`: how the controller marks pod templates, which no manifest takes away.
+
+        Raises BadInput where its object is not there, or can't be changed so.
+        """
         target = step.target
         if target is None:
             for each in given:
-                yield self._take_in(step, each, cluster, tell)
+                yield self._take_in(step, each, cluster, tell, marks)
         elif step.action == "delete":
             yield self._delete(step, target, cluster, tell)
         else:
@@ -113,7 +125,7 @@ class Changes:
 
     # --- manifests -----------------------------------------------------------------------------------
 
-    def _take_in(self, step: Step, given: Given, cluster: Cluster, tell: Tell) -> Made:
+    def _take_in(self, step: Step, given: Given, cluster: Cluster, tell: Tell, marks: MarkStyle) -> Made:
         if isinstance(given, GivenNamespace):
             tell(given)
             return _made(step, f"namespace/{given.name}", "changed")
@@ -130,9 +142,11 @@ class Changes:
                 after = replace(before, digests=given.digests, meta=meta, immutable=given.immutable)
                 after = replace(after, origin=given.origin)
             return self._put(step, before, after, cluster, tell)
-        return self._put_workload(step, given, cluster, tell)
+        return self._put_workload(step, given, cluster, tell, marks)
 
-    def _put_workload(self, step: Step, given: GivenWorkload, cluster: Cluster, tell: Tell) -> Made:
+    def _put_workload(
+        self, step: Step, given: GivenWorkload, cluster: Cluster, tell: Tell, marks: MarkStyle
+    ) -> Made:
         before = cluster.workloads.get(given.id)
         if before is None:
             value = msgspec.json.decode(msgspec.json.encode(given.value))
@@ -140,7 +154,7 @@ class Changes:
             tell(given.id)
             return _made(step, given.id, "created")
         old: dict[str, Any] = msgspec.json.decode(before.raw)
-        value, parts = applied(old, given.value)
+        value, parts = applied(old, given.value, marks)
         if not parts:
             return _made(step, given.id, "nothing", detail="it is so already")
         cluster.put_workload(given.id, value, Workload(b"", given.origin))
@@ -148,7 +162,9 @@ class Changes:
         return _made(step, given.id, "changed", detail=", ".join(parts))
 
 
-def applied(old: dict[str, Any], given: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def applied(
+    old: dict[str, Any], given: dict[str, Any], marks: MarkStyle = NATIVE
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """A workload as it is after ``kubectl apply`` of a manifest, and which parts of it differ from before."""
     from_server = bool(old["metadata"].get("creationTimestamp"))
     value = dict(old)
@@ -168,9 +184,11 @@ def applied(old: dict[str, Any], given: dict[str, Any]) -> tuple[dict[str, Any],
     spec = {**given["spec"], **({} if "replicas" in given["spec"] else _replicas(old))}
     for name in _LOOKED_AT:
         there, content = old["spec"].get(name), spec.get(name)
+        holds, says = there, content
         if name == "template":
-            content = _with_marks(spec["template"], there or {})
-        if there == content or (from_server and (content is None or covers(there, content))):
+            content = _with_marks(spec["template"], there or {}, marks)
+            holds, says = _apart(there, marks), _apart(content, marks)
+        if holds == says or (from_server and (content is None or covers(holds, says))):
             content = there
         else:
             parts.append("its pod template" if name == "template" else f"its {name}")
@@ -214,18 +232,38 @@ def _marks(annotations: dict[str, str] | None) -> dict[str, str]:
     }
 
 
-def _with_marks(template: dict[str, Any], there: dict[str, Any]) -> dict[str, Any]:
-    """A template of a manifest, with the annotations that others than its author wrote on that in the cluster."""
+def _with_marks(template: dict[str, Any], there: dict[str, Any], marks: MarkStyle) -> dict[str, Any]:
+    """A template of a manifest, with what others than its author wrote on that in the cluster: the controller's mark,
+    and the annotations that start a rollout."""
     kept = {
         key: text
         for key, text in ((there.get("metadata") or {}).get("annotations") or {}).items()
         if key == f"{PREFIX}config" or key == "kubectl.kubernetes.io/restartedAt"
     }
-    if not kept:
+    result = dict(template)
+    if kept:
+        meta = dict(template.get("metadata") or {})
+        meta["annotations"] = {**kept, **(meta.get("annotations") or {})}
+        result["metadata"] = meta
+    mark, _ = _taken(there, marks)
+    if mark is not None and _taken(template, marks)[0] is None:
+        marks.put(result, mark)
+    return result
+
+
+def _apart(template: dict[str, Any] | None, marks: MarkStyle) -> dict[str, Any] | None:
+    """A template as it is compared. Marks that are merged by name stand apart in it, because where they stand among
+    their neighbours in a list means nothing."""
+    if template is None or not marks.by_name:
         return template
-    meta = dict(template.get("metadata") or {})
-    meta["annotations"] = {**kept, **(meta.get("annotations") or {})}
-    return {**template, "metadata": meta}
+    mark, bare = _taken(template, marks)
+    return {"mark": mark, "template": bare}
+
+
+def _taken(template: dict[str, Any], marks: MarkStyle) -> tuple[str | None, dict[str, Any]]:
+    """(the controller's mark, the template without it)."""
+    bare: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(template))
+    return marks.take(bare), bare
 
 
 def differing(before: dict[str, bytes], after: dict[str, bytes]) -> tuple[str, ...]:

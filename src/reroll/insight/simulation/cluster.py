@@ -12,21 +12,24 @@ import itertools
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 from msgspec.structs import replace
 
 from reroll.core.applied import APPLIED
 from reroll.core.decide import PodAges
-from reroll.core.kinds import WORKLOAD_KINDS
-from reroll.core.marks import NATIVE
+from reroll.core.kinds import DEPLOYMENT, WORKLOAD_KINDS
+from reroll.core.labels import LabelSelector
+from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.observe import ManagedFields, ObjectMeta, decode_workload, epoch, version_number
 from reroll.core.records import ConfigId, WorkloadId
 from reroll.dialects.marks import SIGNS, style_of
 from reroll.insight.simulation.world import Config, Workload, World
-from reroll.kube.client import MERGE_PATCH
+from reroll.kube.client import MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from reroll.kube.errors import Conflict, Forbidden, NotFound
+from reroll.sandbox import schema
+from reroll.sandbox.patches import strategic_merge_patch
 
 MANAGER = "somebody else"
 """Who makes the changes of a scenario, as far as managedFields tell."""
@@ -36,9 +39,12 @@ _DATA = msgspec.Raw(b'{"f:data":{}}')
 
 
 class Cluster:
-    """The objects, as they are now. `latency`: seconds that a request takes."""
+    """The objects, as they are now. `latency`: seconds that a request takes; `max_in_flight`: how many wait for an
+    answer at once, as the client has it; `marks`: how the controller that is played marks pod templates."""
 
-    def __init__(self, world: World, *, latency: float = 0.0) -> None:
+    def __init__(
+        self, world: World, *, latency: float = 0.0, max_in_flight: int = 40, marks: MarkStyle = NATIVE
+    ) -> None:
         self.configs: dict[ConfigId, Config] = world.configs
         self.workloads: dict[WorkloadId, Workload] = world.workloads
         self._pods: dict[str, list[tuple[WorkloadId, PodAges]]] | None = None
@@ -47,6 +53,7 @@ class Cluster:
             for workload_id, ages in world.pods.items():
                 self._pods.setdefault(workload_id.namespace, []).append((workload_id, ages))
         self._latency = latency
+        self._free = asyncio.Semaphore(max_in_flight)
         self._now = world.now
         self._number = max(map(_versions, self._metas(world)), default=0)
         self._uids = itertools.count(1)
@@ -54,7 +61,7 @@ class Cluster:
             if not version_number(config.meta.resource_version):
                 config.meta.resource_version = self._next()
         for workload in self.workloads.values():
-            workload.raw = self._completed(_in_our_marks(workload.raw))
+            workload.raw = self._completed(_in_our_marks(workload.raw, marks))
 
     # --- what it holds -------------------------------------------------------------------------------
 
@@ -104,26 +111,35 @@ class Cluster:
 
     async def get(self, path: str) -> bytes:
         """One workload. Raises NotFound."""
-        await self._take(1.0)
-        return self._at(path).raw
+        async with self._free:
+            await self._take(1.0)
+            return self._at(path).raw
 
     async def patch(self, path: str, body: bytes, *, content_type: str = MERGE_PATCH) -> bytes:
-        """A merge patch of a workload, as `modes` make them. Raises NotFound and Conflict."""
-        await self._take(0.5)
+        """A patch of a workload, as `modes` make them: a merge patch, or a strategic one where the marks are merged
+        by name. Raises NotFound and Conflict."""
+        async with self._free:
+            await self._take(0.5)
+            answer = self._patched(path, msgspec.json.decode(body), content_type)
+            await self._take(0.5)
+            return answer
+
+    def _patched(self, path: str, patch: dict[str, Any], content_type: str) -> bytes:
         workload = self._at(path)
-        patch: dict[str, Any] = msgspec.json.decode(body)
         value: dict[str, Any] = msgspec.json.decode(workload.raw)
         wanted = patch["metadata"].get("resourceVersion")
         if wanted is not None and wanted != value["metadata"]["resourceVersion"]:
             raise Conflict("the object has been modified", status=409)
         spec = value.get("spec")
-        merged = merge(value, patch)
+        merged = (
+            strategic_merge_patch(value, patch, self._shape(path))
+            if content_type == STRATEGIC_MERGE_PATCH
+            else merge(value, patch)
+        )
         merged["metadata"]["resourceVersion"] = self._next()
         merged["metadata"]["generation"] = value["metadata"]["generation"] + (merged.get("spec") != spec)
         workload.raw = msgspec.json.encode(_rolled_out(merged))
-        answer = workload.raw
-        await self._take(0.5)
-        return answer
+        return workload.raw
 
     async def create(self, path: str, body: bytes) -> bytes:
         """Jobs and evictions are not played."""
@@ -134,10 +150,15 @@ class Cluster:
         raise Forbidden("nothing is deleted here", status=403)
 
     async def list_page(self, path: str, *, accept: str | None = None) -> bytes:
-        """The pods of a namespace, as far as their ages are known. Raises Forbidden where they are not."""
+        """The pods of a namespace, as far as their ages are known, or the Deployments that run Reloader. Raises
+        Forbidden where pods are not known."""
+        where = urlsplit(path)
+        if where.path.endswith("/deployments"):
+            selector = LabelSelector.parse(parse_qs(where.query).get("labelSelector", [""])[0])
+            return self._reloader(where.path, selector)
         if self._pods is None:
             raise Forbidden("pods are not known here", status=403)
-        namespace = unquote(urlsplit(path).path.split("/")[4])
+        namespace = unquote(where.path.split("/")[4])
         pods = [
             {
                 "metadata": {
@@ -152,6 +173,26 @@ class Cluster:
         return msgspec.json.encode({"metadata": {}, "items": pods})
 
     # --- inside --------------------------------------------------------------------------------------
+
+    def _reloader(self, path: str, selector: LabelSelector) -> bytes:
+        """Deployments whose image may be Reloader's, which is all that is ever asked for."""
+        *_, scope, namespace, _ = path.split("/")
+        found = [
+            workload.raw
+            for id, workload in self.workloads.items()
+            if id.kind == DEPLOYMENT.kind
+            and (scope != "namespaces" or id.namespace == unquote(namespace))
+            and b"stakater/reloader" in workload.raw.lower()
+            and selector.matches(_meta(workload.raw).labels or {})
+        ]
+        return b'{"metadata":{},"items":[' + b",".join(found) + b"]}"
+
+    @staticmethod
+    def _shape(path: str) -> schema.Type:
+        kind = WORKLOAD_KINDS[_KINDS[path.split("/")[-2]]]
+        shape = schema.called(kind.api_version, kind.kind)
+        assert shape is not None, "every kind that is played is built in"
+        return shape
 
     async def _take(self, share: float) -> None:
         if self._latency:
@@ -191,15 +232,15 @@ class Cluster:
         yield from (_meta(workload.raw) for workload in world.workloads.values())
 
 
-def _in_our_marks(raw: bytes) -> bytes:
-    """A workload that its controller marks as another tool does, without these marks: the one that is played marks in
-    reroll's own way, and would take them for a change by somebody else."""
+def _in_our_marks(raw: bytes, ours: MarkStyle) -> bytes:
+    """A workload that its controller marks in another style than the one that is played, without these marks: it would
+    take them for a change by somebody else."""
     if not any(sign in raw for sign in SIGNS):
         return raw
     obj = decode_workload(raw)
     style = style_of(obj.spec.template, (obj.metadata.annotations or {}).get(APPLIED))
-    if style is NATIVE:
-        return raw
+    if style is NATIVE or style is ours:
+        return raw  # reroll's own mark is taken for one in every style
     value: dict[str, Any] = msgspec.json.decode(raw)
     style.take(value["spec"]["template"])
     return msgspec.json.encode(value)

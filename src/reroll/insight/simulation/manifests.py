@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from reroll.core.digests import DigestKey
-from reroll.core.kinds import WORKLOAD_KINDS
+from reroll.core.kinds import KINDS, WORKLOAD_KINDS
 from reroll.core.observe import NamespaceObject, ObjectMeta, decode_workload
 from reroll.core.records import ConfigId, ConfigKind, WorkloadId
 from reroll.core.template import PodTemplate
@@ -101,9 +101,19 @@ def world_of(
         raise BadInput(
             Origin(world.source), f"holds {what}: no workload that reroll follows, no ConfigMap and no Secret"
         )
-    if others:
-        world.notes.append(f"passed over, for reroll does not act on them: {_listed(others)}")
+    world.notes.extend(passed_over(others))
     return world
+
+
+def passed_over(others: Counter[str], where: str = "") -> Iterable[str]:
+    """What a person should know of the objects that are not looked at. `others`: how many, by kind; `where`: such as
+    " in the changes"."""
+    acted_on = {kind.kind for kind in KINDS.values()}
+    unplayed = Counter({kind: count for kind, count in others.items() if kind in acted_on})
+    if unplayed:
+        yield f"passed over{where}, because a simulation does not play such workloads: {_listed(unplayed)}"
+    if rest := others - unplayed:
+        yield f"passed over{where}, for reroll does not act on them: {_listed(rest)}"
 
 
 def _listed(others: Counter[str]) -> str:

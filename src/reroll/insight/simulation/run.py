@@ -12,15 +12,14 @@ import msgspec
 from reroll.controller.follow import Follow
 from reroll.controller.queue import Queue
 from reroll.controller.reconcile import Reconciler
+from reroll.controller.rules import rules_of
 from reroll.controller.store import Store
 from reroll.controller.term import Term, Told
 from reroll.controller.worker import Worker
-from reroll.core.kinds import WORKLOAD_KINDS
-from reroll.core.labels import LabelSelector
+from reroll.core.kinds import KINDS, WORKLOAD_KINDS
 from reroll.core.observe import decode_workload
-from reroll.core.policy import PolicyDefaults
 from reroll.core.records import ConfigId, WorkloadId
-from reroll.dialects import ALL, Dialects
+from reroll.dialects.presence import find_reloader
 from reroll.insight.simulation.answer import Answer
 from reroll.insight.simulation.bad_input import BadInput
 from reroll.insight.simulation.changes import Changes
@@ -28,6 +27,7 @@ from reroll.insight.simulation.clock import VirtualLoop
 from reroll.insight.simulation.cluster import Cluster
 from reroll.insight.simulation.manifests import GivenNamespace
 from reroll.insight.simulation.recorder import Recorder, StrictMetrics
+from reroll.insight.simulation.refusal import refuse
 from reroll.insight.simulation.result import Made, Simulation
 from reroll.insight.simulation.world import Config, World, known_content
 from reroll.settings import Settings
@@ -41,8 +41,10 @@ def simulate(
     `latency` is what a request to the API server takes, in seconds; `everyone`: tell of each workload why it
     is not rolled, also of those that no change concerns. The world is used up by it.
 
-    Raises BadInput for a change that can't be made, and ValueError for a label selector that is not understood.
+    Raises BadInput for a change that can't be made, and SettingsError for a setting that is not understood or can't
+    be obeyed here.
     """
+    refuse(settings, world)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_Play(world, settings, latency).play(changes, everyone))
 
@@ -55,8 +57,9 @@ class _Play:
         self._settings = settings
         self._latency = latency
         self._scopes = _scopes(world, settings)
-        self._selected = LabelSelector.parse(settings.workload_selector)
-        self._in_scope = LabelSelector.parse(settings.namespace_selector)
+        self._scope = settings.scope()
+        self._config_kinds = settings.followed_config_kinds()
+        self._kinds = [kind for kind in WORKLOAD_KINDS if kind in self._scope.kinds]
         self._working = False
         self._wanted: list[ConfigId] = []
         self._asked: list[tuple[WorkloadId, ConfigId | None]] | None = None
@@ -64,8 +67,16 @@ class _Play:
     async def play(self, changes: Changes, everyone: bool) -> Simulation:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
-        self._set_up(loop)
-        answer = Answer(self._world, self._store, self._reconciler, self._recorder, self._scopes)
+        await self._set_up(loop)
+        answer = Answer(
+            self._world,
+            self._store,
+            self._reconciler,
+            self._recorder,
+            self._scopes,
+            self._scope,
+            self._config_kinds,
+        )
         self._read_everything()
         actors = [asyncio.create_task(self._worker.work()) for _ in range(self._settings.actors)]
         try:
@@ -82,29 +93,30 @@ class _Play:
 
     # --- the parts -----------------------------------------------------------------------------------
 
-    def _set_up(self, loop: VirtualLoop) -> None:
+    async def _set_up(self, loop: VirtualLoop) -> None:
         """As `app.Controller` does it, with a played cluster and this loop's time."""
         settings, world = self._settings, self._world
         self._loop = loop
-        self._cluster = Cluster(world, latency=self._latency)
+        self._cluster = Cluster(
+            world,
+            latency=self._latency,
+            max_in_flight=settings.max_in_flight,
+            marks=settings.mark_style(),
+        )
         self._recorder = Recorder()
         metrics = StrictMetrics()
         self._queue: Queue[WorkloadId] = Queue(random=random.Random(0).random)
         self._store = Store(
             world.key,
-            PolicyDefaults(
-                auto_all=settings.auto_all,
-                settle=settings.settle,
-                settle_max=settings.settle_max,
-                allow_cross_namespace=settings.cross_namespace,
+            rules_of(
+                settings,
+                dialects=settings.dialects(reloader_runs=await self._reloader_runs()),
+                kinds=KINDS,
+                digester=known_content,
             ),
             ask=self._ask,
             want=self._want,
-            dialects=ALL if settings.reloader_annotations else Dialects(reloader=None),
-            field_manager=settings.field_manager,
-            in_scope=lambda namespace, labels: self._in_scope.matches(labels),
             now=self._now,
-            content=known_content,
         )
         follow = Follow(self._recorder, metrics, clock=loop.time, now=self._now)
         term = Term(lambda workload: True, self._recorder, self._store, follow)
@@ -113,6 +125,17 @@ class _Play:
         )
         listener = Told(term, self._store)
         self._worker = Worker(self._queue, self._reconciler.reconcile, listener, metrics)
+
+    async def _reloader_runs(self) -> bool:
+        """Whether the controller finds stakater/Reloader in this cluster, as it asks at its start."""
+        if not self._settings.reloader_annotations or self._settings.beside_reloader:
+            return False
+        found = await find_reloader(self._cluster, self._scopes)
+        if found:
+            self._world.notes.append(
+                f"deployment/{found} is stakater/Reloader: its annotations are left to it (--beside-reloader)"
+            )
+        return bool(found)
 
     def _now(self) -> float:
         """Seconds since the epoch, where the world was read at its loop's time 0."""
@@ -166,18 +189,22 @@ class _Play:
         for namespace in self._world.namespaces.values():
             self._tell_namespace(namespace.metadata.name)
         for config in self._cluster.configs.values():
-            if self._watched(config.id.namespace):
+            if self._reads(config.id):
                 meta = config.meta
                 self._store.configs.listed(config.id.kind, meta.namespace, meta.name, meta.resource_version)
         for workload in self._cluster.workloads:
             self._tell_workload(workload, live=False)
         problems = {(kind, namespace): problem for kind, namespace, problem in self._world.unreadable}
         for scope in self._scopes:
-            for kind in ("configmap", "secret", *WORKLOAD_KINDS):
+            for kind in (*self._config_kinds, *self._kinds):
                 self._store.set_collection(
                     kind, scope, problems.get((kind, scope)) or problems.get((kind, ""), "")
                 )
         self._read_wanted()
+
+    def _reads(self, config: ConfigId) -> bool:
+        """Whether a watch of the controller would bring it."""
+        return config.kind in self._config_kinds and self._watched(config.namespace)
 
     def _watched(self, namespace: str) -> bool:
         return self._scopes == ("",) or namespace in self._scopes
@@ -194,8 +221,8 @@ class _Play:
         elif isinstance(what, WorkloadId):
             self._tell_workload(what, live=True)
         elif isinstance(what, ConfigId):
-            self._store.configs.drop(what)
-        elif self._watched(what.id.namespace):
+            self._store.configs.drop(what, live=True)
+        elif self._reads(what.id):
             self._store.configs.put_live(what.id.kind, what.as_object())
 
     def _tell_namespace(self, name: str) -> None:
@@ -203,7 +230,7 @@ class _Play:
             self._store.put_namespace(self._world.namespaces[name])
 
     def _tell_workload(self, workload: WorkloadId, *, live: bool) -> None:
-        if not self._watched(workload.namespace):
+        if not self._watched(workload.namespace) or workload.kind not in self._kinds:
             return
         held = self._cluster.workloads.get(workload)
         if held is None:
@@ -211,7 +238,7 @@ class _Play:
             return
         try:
             obj = decode_workload(held.raw)
-            if self._selected.matches(obj.metadata.labels or {}):
+            if self._scope.of_workloads.matches(obj.metadata.labels or {}):
                 self._store.put_workload(obj, workload.kind, live=live)
             else:
                 self._store.drop_workload(workload)
@@ -227,7 +254,9 @@ class _Play:
             if loop.time() < start + step.at:
                 await asyncio.sleep(start + step.at - loop.time())
             self._cluster.set_time(self._now())
-            for one in changes.make(step, given, self._cluster, self._tell):
+            for one in changes.make(
+                step, given, self._cluster, self._tell, marks=self._settings.mark_style()
+            ):
                 yield one
                 await loop.halt()
 

@@ -76,6 +76,8 @@ class Header(Struct, frozen=True, omit_defaults=True):
     """Empty: all."""
     values: bool = False
     """The values of ConfigMaps are in it."""
+    config_labels: bool = False
+    """The labels of ConfigMaps and Secrets are in it, for the setting `config_selector`."""
 
 
 class _Line(Struct, gc=False, rename="camel"):
@@ -183,7 +185,7 @@ def _identity(meta: ObjectMeta) -> dict[str, Any]:
 
 def _config_meta(meta: ObjectMeta) -> dict[str, Any]:
     """Of annotations those that reroll reads: one of kubectl's holds the whole object as it was applied."""
-    found = {"namespace": meta.namespace} | _identity(meta)
+    found = {"namespace": meta.namespace} | _identity(meta) | _labels(meta)
     return found | _annotations(meta) | _managed(meta, _DATA_FIELDS, {"f:data": {}})
 
 
@@ -253,6 +255,7 @@ def read_snapshot(file: BinaryIO, name: str, key: DigestKey | None = None) -> Wo
         key=key or ForeignKey(header.key.id, secrets.token_bytes(KEY_SIZE)),
         now=max(epoch(header.made), 1.0),
         secrets_comparable=key is not None,
+        config_labels=header.config_labels,
     )
     if header.key.of == "snapshot":
         world.notes.append(

@@ -85,6 +85,8 @@ class World(Struct):
     secrets_comparable: bool = True
     """False where the values behind the digests of Secrets are not known, and the key is not either: a value
     that is set can then not be compared with that before."""
+    config_labels: bool = True
+    """False where the labels of config objects are not known: older snapshots do not hold them."""
     notes: list[str] = field(default_factory=list)
     """What a person should know of what was read."""
 

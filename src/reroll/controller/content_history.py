@@ -19,7 +19,7 @@ MOST: Final = 4096
 """How many contents are kept at most, over all objects."""
 
 
-class Past:
+class ContentHistory:
     """Earlier states of the objects that changed of late, as digests, by the version that ended each."""
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -38,6 +38,11 @@ class Past:
             states.popleft()
             if not states:
                 del self._states[oldest]
+
+    def forget(self, gone: Callable[[ConfigId], bool]) -> None:
+        """Forget the states of these objects, because what they hold can't be compared any longer."""
+        self._order = deque((when, config) for when, config in self._order if not gone(config))
+        self._states = {config: states for config, states in self._states.items() if not gone(config)}
 
     def at(self, config: ConfigId, version: int) -> ConfigState | None:
         """Its state at that version of the server; None: as it is now, as far as is known."""
