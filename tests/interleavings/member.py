@@ -8,20 +8,22 @@ another in each process.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from reroll.controller.class_statuses import ClassStatuses, Statuses, StatusObject
 from reroll.controller.handlers import Configs, Workloads
+from reroll.controller.lead import Acting
 from reroll.controller.metrics import Metrics, Step
 from reroll.controller.queue import Queue
 from reroll.controller.reader import Reader
-from reroll.controller.reconcile import Reconciler
 from reroll.controller.report import Reporter
+from reroll.controller.rules import Rules
 from reroll.controller.store import Entry, Store
 from reroll.core.decide import Decision
 from reroll.core.digests import DigestKey
@@ -33,7 +35,7 @@ from reroll.dialects import Dialects
 from reroll.kube.client import Client
 from reroll.kube.events import EventRecorder
 from tests.interleavings.client import PlayedClient, Wire
-from tests.interleavings.clock import BASE
+from tests.interleavings.clock import BASE, skew
 from tests.interleavings.server import Server
 from tests.interleavings.watches import Watch
 
@@ -88,34 +90,48 @@ METRICS = PlayedMetrics()
 
 
 class _Events:
-    """Takes the place of `kube.events.EventRecorder`."""
+    """Takes the place of `kube.events.EventRecorder`: what is to be told once has one name on the server."""
 
-    def __init__(self, said: Callable[[str, str, str, bool], None]) -> None:
-        self._said = said
+    def __init__(self, said: Callable[[str, str, str, bool], None], told: set[str]) -> None:
+        self._said, self._told = said, told
 
-    def record(self, regarding: Any, *, type: str, reason: str, action: str, note: str, related: Any = None) -> None:
-        self._said(f"{regarding.kind}/{regarding.name}", reason, note, type == "Warning")
+    def record(
+        self,
+        regarding: Any,
+        *,
+        type: str,
+        reason: str,
+        action: str,
+        note: str,
+        related: Any = None,
+        once: str = "",
+    ) -> None:
+        if once not in self._told:
+            self._said(f"{regarding.kind}/{regarding.name}", reason, note, type == "Warning")
+        if once:
+            self._told.add(once)
 
 
 class _Reporter(Reporter):
-    """The real one, that keeps the last decision of each workload beside."""
+    """The real one, that keeps the notes of decisions beside."""
 
     def __init__(self, events: _Events, member: Member) -> None:
         super().__init__(cast(EventRecorder, events))
         self._member = member
-        self.last: dict[WorkloadId, Decision] = {}
 
     def decided(self, entry: Entry, decision: Decision) -> None:
-        self.last[entry.record.id] = decision
         for note in decision.notes:
             self._member.say(entry.record.id, "note", note, False)
         super().decided(entry, decision)
 
 
 class Member:
-    """One process. `leading`: the Lease is its own; without an election it always is."""
+    """One process. `leading`: the Lease is its own; without an election it always is. `told`: names of Events that are
+    there, whoever recorded them."""
 
-    def __init__(self, name: str, server: Server, wire: Wire, defaults: PolicyDefaults) -> None:
+    def __init__(
+        self, name: str, server: Server, wire: Wire, defaults: PolicyDefaults, told: set[str]
+    ) -> None:
         self.name = name
         self.skew = 0.0
         """Seconds by which this machine's clock goes ahead of the servers'."""
@@ -123,32 +139,29 @@ class Member:
         self.leading = False
         self.working = False
         """Everything was read once."""
-        self._actors: list[asyncio.Task[None]] = []
+        self._context = contextvars.copy_context()
+        self._context.run(skew.set, lambda: self.skew)
+        self._acting_task: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[None]] = []
         self._reading = False
         self._asked: list[tuple[WorkloadId, ConfigId | None]] = []
         self.client = PlayedClient(wire, name)
-        self.queue: Queue[WorkloadId] = Queue()
         self.store = Store(
             KEY,
-            defaults,
+            Rules(defaults=defaults, dialects=Dialects(reloader=None)),
             ask=self._ask,
             want=lambda config: self.reader.want(config),
-            dialects=Dialects(reloader=None),
             now=self.now,
         )
         self.reader = Reader(cast(Client, self.client), self.store.configs, METRICS, ("",))
-        self.reporter = _Reporter(_Events(self._event), self)
-        self.reconciler = Reconciler(
+        events = _Events(self._event, told)
+        self.acting = Acting(
             self.store,
-            self.queue,
             self.client,
-            self.reporter,
             METRICS,
+            lambda: _Reporter(events, self),
             check_key=self._check_key,
-            now=self.now,
-            writer=self.client,
-            may_act=lambda: self.leading,
+            manager="reroll",
         )
         self._classes = ClassStatuses(self.store)
         self.watches = self._watch(server)
@@ -183,17 +196,18 @@ class Member:
         """Called after each step: what begins when all lists have arrived, and when all is read. False: nothing."""
         if not self._reading and all(watch.synced for watch in self.watches):
             self._reading = True
-            self._background = [
-                asyncio.create_task(self.reader.run()),
-                asyncio.create_task(self._catch_up()),
-            ]
+            self._background = [self._task(self.reader.run()), self._task(self._catch_up())]
             return True
-        if self.working and self.leading and not self._actors:
-            for workload in list(self.store.workloads()):
-                self._ask(workload, None)
-            self._actors = [asyncio.create_task(self.reconciler.work()) for _ in range(ACTORS)]
+        if self.working and self.leading and self._acting_task is None:
+            acting = self.acting.act(lambda workload: self.leading, ACTORS, asyncio.Event())
+            self._acting_task = self._task(acting)
             return True
+        if self._acting_task is not None and self._acting_task.done() and self.leading:
+            self._acting_task.result()  # raises what it ended with
         return False
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(work, context=self._context)
 
     async def _catch_up(self) -> None:
         await self.reader.catch_up()
@@ -205,28 +219,31 @@ class Member:
     def lose_the_lead(self) -> None:
         """What is in flight is given up; it may be done all the same."""
         self.leading = False
-        for actor in self._actors:
-            actor.cancel()
-        self._actors = []
+        if self._acting_task is not None:
+            self._acting_task.cancel()
+            self._acting_task = None
 
     def die(self) -> None:
         self.lose_the_lead()
         self._server.watchers.remove(self._tell)
         for task in self._background:
             task.cancel()
-        self.queue.close()
 
     def remembers(self) -> list[str]:
         """What is remembered of work that is done."""
-        reconciler = self.reconciler
-        found = []
-        for name in ("_pending_since", "_unanswered"):
-            left = [str(workload) for workload in getattr(reconciler, name)]
-            if left and self.leading:
-                found.append(f"{name} holds {', '.join(left)}")
-        if reconciler.recreation.pending:
-            found.append(f"Jobs are to be created: {', '.join(map(str, reconciler.recreation.pending))}")
-        return found
+        lead = self.acting.lead
+        if lead is None:
+            return []
+        found = {
+            "changes that wait to settle": lead.term.settling._since,
+            "writes without an answer": lead.term.ledger._unanswered,
+            "what is unfinished": lead.reconciler.unfinished(),
+        }
+        return [f"it remembers {what}: {', '.join(map(str, left))}" for what, left in found.items() if left]
+
+    @property
+    def queue(self) -> Queue[WorkloadId]:
+        return self.acting.queue
 
     # --- what its parts ask --------------------------------------------------------------------------
 
@@ -238,7 +255,7 @@ class Member:
     def _put(self) -> None:
         asked, self._asked = self._asked, []
         for workload, cause in sorted(asked, key=_in_order):
-            self.queue.add(workload, flow=(cause or workload.namespace) if self.working else "start")
+            self.acting.ask(workload, cause)
 
     async def _check_key(self) -> bool:
         return False

@@ -72,6 +72,7 @@ class Play:
         self.members: list[Member] = []
         self.said: list[Said] = []
         """By controllers that are no more."""
+        self._told: set[str] = set()
         self._started = 0
         self._sleep = 0.0
         self._changed = self._closed = False
@@ -364,7 +365,7 @@ class Play:
 
     def _start(self) -> None:
         self._started += 1
-        member = Member(f"c{self._started}", self.server, self.wire, DEFAULTS)
+        member = Member(f"c{self._started}", self.server, self.wire, DEFAULTS, self._told)
         self.members.append(member)
         self._say(f"{member.name} starts")
         if not self.flavour.elected or not any(other.leading for other in self.members):

@@ -19,7 +19,7 @@ class Handler(Protocol):
     """As `kube.reflector.Handler`."""
 
     def upsert(self, obj: Any, *, live: bool) -> None: ...
-    def delete(self, namespace: str, name: str, *, live: bool) -> None: ...
+    def delete(self, namespace: str, name: str, *, live: bool, version: str) -> None: ...
     def known(self) -> Iterable[tuple[str, str]]: ...
     def synced(self) -> None: ...
 
@@ -87,7 +87,8 @@ class Watch:
         if isinstance(event, _List):
             self._take_list(event)
         elif event.type == "DELETED":
-            self._handler.delete(NAMESPACE, event.key.name, live=True)
+            version = event.after["metadata"]["resourceVersion"]
+            self._handler.delete(NAMESPACE, event.key.name, live=True, version=version)
         else:
             self._handler.upsert(self._decode(event.raw), live=True)
 
@@ -101,6 +102,6 @@ class Watch:
             else:
                 self._handler.upsert(self._decode(raw), live=False)
         for at in sorted(set(self._handler.known()) - seen):
-            self._handler.delete(*at, live=False)
+            self._handler.delete(*at, live=False, version=found.version)
         self.synced = True
         self._handler.synced()
