@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from reroll.core.applied import STANDS_IN_FOR
-from reroll.core.observe import ConfigMapObject, SecretObject
+from reroll.core.observe import ConfigMapObject, SecretObject, epoch
 from reroll.core.records import ConfigId, ConfigRecord, WorkloadId
 from reroll.controller.config_objects import content as digested
 from tests.interleavings.jobs import finished
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 AGAIN = 8
 """How often a mark that others take away is written again, at most."""
+_SAME_TIME = 6.0
 _TOLD = ("paused", "OnDelete", "partition", "created before", "older", "undo", "put back")
 """Words of a note that tell of pods that run older configuration."""
 
@@ -68,11 +69,15 @@ def _stale_pods(play: Play) -> Iterator[str]:
         owners = [found["metadata"]["uid"]]
         if plural == "deployments":
             owners = [each["metadata"]["uid"] for each in play.deployments.replica_sets(found)]
-        for pod in (pod for owner in owners for pod in by_owner.get(owner, ())):
+        pods = [pod for owner in owners for pod in by_owner.get(owner, ())]
+        if any(pod["status"]["phase"] == "Pending" for pod in pods):
+            continue  # its rollout can't end, because a pod needs what is missing
+        for pod in pods:
             if going(pod) or pod["status"]["phase"] != "Running":
                 continue
             old = list(_old(play, pod, template_of(plural, found)))
-            if old and not _told(play, workload, max(play.ledger.ages[use].at for use in old)):
+            since = max((play.ledger.ages[use].at for use in old), default=0.0)
+            if old and not _told(play, workload, since) and not _adopted(play, workload, pod, since):
                 yield (
                     f"{workload}: pod {pod['metadata']['name']} runs old content of "
                     f"{', '.join(map(str, old))}, and nobody was told"
@@ -86,6 +91,15 @@ def _old(play: Play, pod: Object, template: Object) -> Iterator[Use]:
         now = play.ledger.content(use)
         if use in read and now is not None and read[use] != now:
             yield use
+
+
+def _adopted(play: Play, workload: WorkloadId, pod: Object, since: float) -> bool:
+    """Was it seen for the first time after the change, and the pod created at nearly the same time? Which of the two
+    came first, the server's whole seconds and a list of pods that is seconds old don't tell."""
+    return (
+        play.ledger.adopted.get(workload, 0.0) >= since
+        and since - epoch(pod["metadata"]["creationTimestamp"]) < _SAME_TIME
+    )
 
 
 def _told(play: Play, workload: WorkloadId, since: float) -> bool:

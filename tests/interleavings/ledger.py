@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from reroll.core.applied import CONFIG, RESTARTING, STANDS_IN_FOR
+from reroll.core.applied import APPLIED, CONFIG, RESTARTING, STANDS_IN_FOR
 from reroll.core.records import WorkloadId
 from tests.interleavings.pods import Use, content, uses
 from tests.interleavings.server import KINDS, Object, Server, Write
@@ -50,6 +50,8 @@ class Ledger:
         self.contents: dict[WorkloadId, Contents] = {}
         self.ages: dict[Use, Age] = {}
         """When what stands there was written."""
+        self.adopted: dict[WorkloadId, float] = {}
+        """When reroll wrote a record where there was none."""
         self.jobs: set[str] = set()
         """Jobs that have to be there."""
         self.begin()
@@ -115,6 +117,8 @@ class Ledger:
 
     def _by_reroll(self, plural: str, workload: WorkloadId, write: Write) -> None:
         before, after = write.before, write.after
+        if before is not None and not _record(before) and _record(after):
+            self.adopted[workload] = self._now()
         if before is None:
             self.rolled[workload] += 1  # a Job that is made again
         elif template_of(plural, before) != template_of(plural, after):
@@ -124,6 +128,11 @@ class Ledger:
             was = (before["metadata"].get("annotations") or {}).get(RESTARTING)
             if pods and pods != was:
                 self.rolled[workload] += 1
+
+
+def _record(workload: Object) -> str:
+    record: str = (workload["metadata"].get("annotations") or {}).get(APPLIED, "")
+    return record
 
 
 def _mark(plural: str, workload: Object) -> str:

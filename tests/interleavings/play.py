@@ -47,6 +47,8 @@ class Flavour(NamedTuple):
     members: int = 1
     elected: bool = True
     """Of two controllers, one acts at a time."""
+    returns: bool = True
+    """Content goes back to what it was before."""
     steps: int = 24
     rests: int = 2
 
@@ -254,7 +256,7 @@ class Play:
         number = self._choose(8)
         if number < 5:
             self._person(self.people.set(plural, name, KEYS[self._choose(2)]), config=True)
-        elif number < 7:
+        elif number < 7 and self.flavour.returns:
             self._person(self.people.put_back(plural, name), config=True)
         else:
             self._person(self.people.label(plural, name))
