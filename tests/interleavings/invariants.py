@@ -43,7 +43,7 @@ def check(play: Play) -> None:
         *_rollouts(play),
         *_jobs(play),
         *(problem for member in play.members for problem in _ghosts(play, member)),
-        *(problem for member in play.members for problem in _unrest(member)),
+        *(problem for member in play.members for problem in _unrest(play, member)),
     ]
     if problems:
         raise Fault("\n".join(problems))
@@ -76,7 +76,7 @@ def _stale_pods(play: Play) -> Iterator[str]:
             if going(pod) or pod["status"]["phase"] != "Running":
                 continue
             old = list(_old(play, pod, template_of(plural, found)))
-            since = max((play.ledger.ages[use].at for use in old), default=0.0)
+            since = max((play.ledger.ages.get(use, 0.0) for use in old), default=0.0)
             if old and not _told(play, workload, since) and not _adopted(play, workload, pod, since):
                 yield (
                     f"{workload}: pod {pod['metadata']['name']} runs old content of "
@@ -185,9 +185,9 @@ def _content(member: Member, config: ConfigId, raw: bytes, form: type) -> Iterat
         yield f"{member.name}: {config} has other content in its store"
 
 
-def _unrest(member: Member) -> Iterator[str]:
+def _unrest(play: Play, member: Member) -> Iterator[str]:
     queue = member.queue.statistics()
-    if member.leading and (queue.ready or queue.delayed or queue.processing or queue.retrying):
+    if member.leading and not play.polls and (queue.ready or queue.delayed or queue.processing or queue.retrying):
         yield f"{member.name}: its queue is not at rest: {queue}"
     yield from (f"{member.name}: {words}" for words in member.remembers())
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
-
 from reroll.core.applied import APPLIED, CONFIG, RESTARTING, STANDS_IN_FOR
 from reroll.core.records import WorkloadId
 from tests.interleavings.pods import Use, content, uses
@@ -20,13 +18,6 @@ CONFIG_PLURALS = ("configmaps", "secrets")
 REROLL = "reroll"
 
 Contents = dict[Use, str | None]
-
-
-class Age(NamedTuple):
-    """Since when what is there is there."""
-
-    version: int
-    at: float
 
 
 def workload_id(plural: str, name: str) -> WorkloadId:
@@ -48,8 +39,9 @@ class Ledger:
         self._server, self._now = server, now
         self.uses: dict[WorkloadId, tuple[Use, ...]] = {}
         self.contents: dict[WorkloadId, Contents] = {}
-        self.ages: dict[Use, Age] = {}
-        """When what stands there was written."""
+        self.ages: dict[Use, float] = {}
+        """When what stands there was written first, in seconds since the epoch; none: at the beginning."""
+        self._last: dict[Use, str] = {}
         self.adopted: dict[WorkloadId, float] = {}
         """When reroll wrote a record where there was none."""
         self.jobs: set[str] = set()
@@ -84,9 +76,9 @@ class Ledger:
             now = {use: content(self._server, use) for use in used}
             if now != self.contents[workload]:
                 self.changes[workload] += 1
-                for use in used:
-                    if now[use] != self.contents[workload][use]:
-                        self.ages[use] = Age(self._server.version, self._now())
+                for use, value in now.items():
+                    if value is not None and value != self._last.get(use):
+                        self._last[use], self.ages[use] = value, self._now()
                 self.contents[workload] = now
 
     def _workload(self, write: Write) -> None:
@@ -102,6 +94,9 @@ class Ledger:
         if self.uses.get(workload) != used:
             self.uses[workload] = used
             self.contents[workload] = {use: content(self._server, use) for use in used}
+            for use, value in self.contents[workload].items():
+                if value is not None and self._last.setdefault(use, value) != value:
+                    self._last[use], self.ages[use] = value, self._now()
         if write.manager == REROLL:
             self._by_reroll(plural, workload, write)
         elif write.manager != "kube-controller-manager":

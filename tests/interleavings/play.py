@@ -34,6 +34,8 @@ T = TypeVar("T")
 _REST_STEPS = 3000
 _REST_SECONDS = 4000.0
 _ACTS_AT_REST = 6
+_POLLS = 60
+"""Timers that ring in vain, after which it counts as at rest where a pod waits for what is missing."""
 
 
 class Flavour(NamedTuple):
@@ -74,6 +76,8 @@ class Play:
         self.members: list[Member] = []
         self.said: list[Said] = []
         """By controllers that are no more."""
+        self.polls = False
+        """At this rest a restart goes on asking for pods, because one can't start."""
         self._told: set[str] = set()
         self._started = 0
         self._sleep = 0.0
@@ -391,13 +395,20 @@ class Play:
         """All faults end, and everything runs to its end. Raises Fault where it does not."""
         self._say("everything comes to rest")
         self._recover()
-        until = self._loop.time() + _REST_SECONDS
+        self.polls = False
+        until, rung, version = self._loop.time() + _REST_SECONDS, 0, self.server.version
         for _ in range(_REST_STEPS):
             await self._breathe()
             if self._settle():
                 continue
             timer = self._next_timer()
             if timer is None:
+                return
+            if self.server.version != version:
+                rung, version = 0, self.server.version
+            rung += 1
+            if rung > _POLLS and any(pod["status"]["phase"] == "Pending" for pod in self.server.all("pods")):
+                self.polls = True
                 return
             if timer > until:
                 break
