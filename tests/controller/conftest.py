@@ -24,6 +24,10 @@ from reroll.kube.resources import CONFIG_MAPS, EVENTS, PODS, SECRETS, Resource
 from reroll.settings import Settings
 
 Json: TypeAlias = dict[str, Any]
+NewWorkload: TypeAlias = Callable[..., Json]
+"""The fixture `new_workload`: `workload`."""
+Define: TypeAlias = Callable[..., AbstractContextManager[None]]
+"""The fixture `define`: serves kinds, of WorkloadKind, while its body runs."""
 DEADLINE = 10.0
 
 
@@ -248,7 +252,7 @@ class Stage:
 
         await self.until(older, f"{name} has no pods of an earlier second")
 
-    def encode(self, value: Json) -> bytes:
+    def encode(self, value: Json | list[Any]) -> bytes:
         return msgspec.json.encode(value)
 
     async def at_least_events(self, name: str, count: int) -> list[Json] | None:

@@ -14,6 +14,7 @@ from reroll.cli.explanation import show
 from reroll.core.policy import PolicyDefaults
 from reroll.core.records import WorkloadId
 from reroll.insight.explain import Explanation, explain
+from tests.controller.conftest import NewWorkload, Stage
 
 VALUE = "correct-horse-battery"
 
@@ -23,7 +24,7 @@ def container() -> dict[str, Any]:
     return {"env": [refs], "envFrom": [{"secretRef": {"name": "db"}}]}
 
 
-async def ask(stage: Any, name: str = "web", **settings: Any) -> Explanation:
+async def ask(stage: Stage, name: str = "web", **settings: Any) -> Explanation:
     return await explain(
         stage.client,
         WorkloadId("Deployment", stage.namespace, name),
@@ -38,7 +39,7 @@ def text(explanation: Explanation) -> str:
     return out.getvalue()
 
 
-async def test_up_to_date_then_stale_then_followed(stage: Any, new_workload: Any) -> None:
+async def test_up_to_date_then_stale_then_followed(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.config_map("app", {"level": "info", "other": "1"})
     await stage.secret("db", {"password": VALUE})
     await stage.create(new_workload("web", container=container()))
@@ -77,7 +78,7 @@ async def test_up_to_date_then_stale_then_followed(stage: Any, new_workload: Any
 
 @pytest.mark.parametrize("marks", ["reroll", "env-vars", "annotations", "wave"])
 async def test_marks_of_any_style_are_no_change_by_somebody_else(
-    stage: Any, new_workload: Any, marks: str
+    stage: Stage, new_workload: NewWorkload, marks: str
 ) -> None:
     await stage.config_map("app", {"level": "info"})
     await stage.secret("db", {"password": VALUE})
@@ -96,7 +97,7 @@ async def test_marks_of_any_style_are_no_change_by_somebody_else(
 
 
 async def test_what_is_not_followed_and_what_is_missing_is_said(
-    stage: Any, control: Controller, new_workload: Any
+    stage: Stage, control: Controller, new_workload: NewWorkload
 ) -> None:
     await stage.create(new_workload("web", annotations={}, container=container()))
     found = await ask(stage)
@@ -109,7 +110,7 @@ async def test_what_is_not_followed_and_what_is_missing_is_said(
     assert "does not exist" in text(found)
 
 
-async def test_many_keys_and_one_that_is_left_out(stage: Any, new_workload: Any) -> None:
+async def test_many_keys_and_one_that_is_left_out(stage: Stage, new_workload: NewWorkload) -> None:
     """Of many keys one digest is recorded; a key that was chosen not to count is no difference."""
     await stage.config_map("big", {f"K{number}": "1" for number in range(40)})
     await stage.config_map("small", {"A": "1", "B": "1"})

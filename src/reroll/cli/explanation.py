@@ -13,9 +13,15 @@ _VERDICTS = {
     "adopt": ("not seen yet", "yellow"),
     "roll": ("stale: it would be rolled now", "red"),
     "wait": ("stale: it is not rolled yet", "red"),
-    "record": ("up to date, its record is not", "yellow"),
+    "record": ("current, and not recorded yet", "yellow"),
     "skip": ("up to date", "green"),
     "refuse": ("not acted on", "red"),
+}
+_RUNS = {
+    "current": ("up to date", "green"),
+    "rolling": ("rolling", "yellow"),
+    "older": ("recorded, with older pods", "red"),
+    "": ("recorded", "green"),
 }
 _SEES = {
     "never": "running pods never see a change",
@@ -32,6 +38,8 @@ def show(explanation: Explanation, console: Console | None = None) -> None:
 def render(e: Explanation) -> RenderableType:
     """The explanation as something rich can print."""
     words, colour = _VERDICTS.get(e.decision, (e.decision, "default"))
+    if e.decision == "skip":
+        words, colour = _RUNS[e.runs]
     if not e.enabled and e.decision == "skip":
         words, colour = "not followed", "yellow"
     parts: list[RenderableType] = [
@@ -43,6 +51,8 @@ def render(e: Explanation) -> RenderableType:
     if not e.enabled:
         parts.append(Text('  To follow everything it references, annotate it with reroll.dev/auto: "true".'))
     parts.append(Text(f"\nPods       {_pods(e)}"))
+    if e.rollout is not None:
+        parts.append(Text(f"Rollout    {e.rollout}"))
     parts.append(Text("\nPolicy"))
     parts.append(_table([(s.name, s.value, s.origin) for s in e.policy]))
     parts.append(Text("\nConsumes" if e.configs else "\nConsumes   nothing"))

@@ -27,10 +27,13 @@ from reroll.core.observe import (
     SecretObject,
     config_record,
     decode_object,
+    status_of,
     with_template_of,
     workload_record,
 )
 from reroll.core.policy import Policy, PolicyDefaults
+from reroll.core.progress import Progress, progress
+from reroll.core.proof import NOT_PERMITTED
 from reroll.core.records import (
     Applied,
     AppliedKeys,
@@ -51,7 +54,7 @@ from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, NotFound
 from reroll.kube.pages import METADATA_ONLY
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
-from reroll.modes import rollout
+from reroll.rollouts.paths import path
 
 
 class Place(Struct, frozen=True):
@@ -114,6 +117,10 @@ class Explanation(Struct, frozen=True):
     paused: bool
     pods: int | None
     oldest_pod: str | None
+    runs: str = ""
+    """What its pods run: current, rolling, older, or "" where it is not known."""
+    rollout: str | None = None
+    """How far its rollout is."""
 
 
 _SOURCES: dict[ConfigKind, Resource] = {"configmap": CONFIG_MAPS, "secret": SECRETS}
@@ -147,7 +154,7 @@ async def explain(
     """
     kind = kinds[workload.kind]
     notes: list[str] = []
-    record, marks = await _record(client, workload, kinds)
+    record, marks, how_far = await _record(client, workload, kinds)
     if record.template_of is not None:
         record = with_template_of(record, await _lender(client, record.template_of, notes), None)
     dialects = ALL if reloader else Dialects(reloader=None)
@@ -166,8 +173,9 @@ async def explain(
         key_id=key.id if key else (record.applied.key_id if record.applied else ""),
         now=time.time(),
         kind=kind,
-        pods=ages,
+        pods=ages if ages is not None else NOT_PERMITTED,
         marks=marks,
+        progress=how_far,
     )
     return _explanation(situation, decide(situation), notes, key_known=key is not None)
 
@@ -177,11 +185,13 @@ async def explain(
 
 async def _record(
     client: Client, workload: WorkloadId, kinds: Mapping[str, WorkloadKind] = KINDS
-) -> tuple[WorkloadRecord, MarkStyle]:
-    """A workload, and how its controller marks it."""
-    obj = decode_object(kinds[workload.kind], await client.get(rollout.path(workload, kinds)))
+) -> tuple[WorkloadRecord, MarkStyle, Progress | None]:
+    """A workload, how its controller marks it, and how far its rollout is."""
+    obj = decode_object(kinds[workload.kind], await client.get(path(workload, kinds)))
     style = style_of(obj.spec.template, (obj.metadata.annotations or {}).get(APPLIED))
-    return workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0, style=style), style
+    record = workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0, style=style)
+    status = status_of(obj, workload.kind)
+    return record, style, progress(status, workload.kind) if status is not None else None
 
 
 async def _lender(client: Client, lender: WorkloadId, notes: list[str]) -> WorkloadRecord | None:
@@ -300,8 +310,10 @@ def _explanation(s: Situation, decision: Decision, notes: Sequence[str], *, key_
         configs=tuple(configs),
         replicas=w.replicas,
         paused=w.paused,
-        pods=s.pods.count if s.pods else None,
-        oldest_pod=_time(s.pods.oldest) if s.pods and s.pods.count else None,
+        pods=s.pods.count if s.pods and s.pods.count >= 0 else None,
+        oldest_pod=_time(s.pods.oldest) if s.pods and s.pods.count > 0 else None,
+        runs=decision.runs,
+        rollout=s.progress.words if s.progress is not None else None,
     )
 
 
