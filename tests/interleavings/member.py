@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from reroll.controller.concurrency import Limiter
 from reroll.controller.class_statuses import ClassStatuses, Statuses, StatusObject
 from reroll.controller.handlers import Configs, Workloads
 from reroll.controller.lead import Acting
@@ -162,6 +163,7 @@ class Member:
             lambda: _Reporter(events, self),
             check_key=self._check_key,
             manager="reroll",
+            limiter=Limiter(ACTORS, ACTORS),
         )
         self._classes = ClassStatuses(self.store)
         self.watches = self._watch(server)
