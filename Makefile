@@ -6,7 +6,10 @@ PYTHON ?=
 # Passed on to the tests (make test ARGS="-k rollout"), the demo and the bench.
 ARGS ?=
 
-export PYTHON
+# The version of Kubernetes of the control plane (docs/devcluster.md); by default that of devcluster/versions.py.
+K8S ?=
+
+export PYTHON K8S
 BIN := .venv/bin
 CLUSTER = "$$(scripts/find-python)" devcluster/cluster.py
 
@@ -25,7 +28,8 @@ help:
 	@echo "make lock          renew requirements.lock and requirements-runtime.lock"
 	@echo "make clean         remove .venv, .tools and all caches of the project"
 	@echo
-	@echo 'Settings: PYTHON=python3.13 to choose a Python, WORKERS=1 for one process of tests, ARGS="..." for test, demo and bench.'
+	@echo 'Settings: PYTHON=python3.13 to choose a Python, WORKERS=1 for one process of tests, ARGS="..." for test, demo and bench,'
+	@echo '          K8S=1.30.14 for another version of the control plane (docs/devcluster.md).'
 
 demo: environment
 	@$(BIN)/reroll demo $(ARGS)

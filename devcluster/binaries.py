@@ -20,31 +20,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from devcluster.versions import DevClusterError, Release
+
 HERE = Path(__file__).resolve().parent
-KUBERNETES_VERSION = "v1.34.4"
 # Raised by hand when the way of building changes and old binaries must not be taken for new ones.
 RECIPE = "1"
 # The toolchain line of go.mod, by which an older Go fetches a newer one by itself, came with this release.
 OLDEST_GO_THAT_UPGRADES_ITSELF = (1, 21)
-
-KUBERNETES_LDFLAGS = " ".join(
-    f"-X {package}.{name}={value}"
-    for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
-    for name, value in (
-        ("gitVersion", KUBERNETES_VERSION),
-        ("gitMajor", "1"),
-        ("gitMinor", "34"),
-        # A module from the proxy doesn't tell its commit; kubectl needs some value here, not a true one.
-        ("gitCommit", "reroll-devcluster"),
-        ("gitTreeState", "archive"),
-        # When v1.34.4 was published: a fixed date keeps the build reproducible.
-        ("buildDate", "2026-02-10T12:53:36Z"),
-    )
-)
-
-
-class DevClusterError(Exception):
-    """Something a person has to mend; the message is one line that says what."""
 
 
 class GoMissing(DevClusterError):
@@ -61,20 +43,34 @@ class Binary:
     ldflags: str = ""
 
 
-def _kubernetes(name: str) -> Binary:
-    return Binary(name, "modules/kubernetes", f"k8s.io/kubernetes/cmd/{name}", KUBERNETES_LDFLAGS)
+def binaries_of(release: Release) -> tuple[Binary, ...]:
+    """What a control plane of this release consists of; the quick ones first, so that a broken set-up shows within
+    seconds and not after minutes."""
+    flags = _linker_flags(release)
+    kubernetes = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+    return (
+        Binary("pki", "pki", "."),
+        Binary("etcd", "modules/etcd", "go.etcd.io/etcd/server/v3"),
+        Binary("kwok", "modules/kwok", "sigs.k8s.io/kwok/cmd/kwok"),
+        *(Binary(name, release.module, f"k8s.io/kubernetes/cmd/{name}", flags) for name in kubernetes),
+    )
 
 
-# The quick ones first, so that a broken set-up shows within seconds and not after minutes.
-BINARIES = (
-    Binary("pki", "pki", "."),
-    Binary("etcd", "modules/etcd", "go.etcd.io/etcd/server/v3"),
-    Binary("kwok", "modules/kwok", "sigs.k8s.io/kwok/cmd/kwok"),
-    _kubernetes("kube-apiserver"),
-    _kubernetes("kube-controller-manager"),
-    _kubernetes("kube-scheduler"),
-    _kubernetes("kubectl"),
-)
+def _linker_flags(release: Release) -> str:
+    return " ".join(
+        f"-X {package}.{name}={value}"
+        for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+        for name, value in (
+            ("gitVersion", f"v{release.version}"),
+            ("gitMajor", "1"),
+            ("gitMinor", release.minor),
+            # A module from the proxy doesn't tell its commit; kubectl needs some value here, not a true one.
+            ("gitCommit", "reroll-devcluster"),
+            ("gitTreeState", "archive"),
+            ("buildDate", release.published),
+        )
+    )
+
 
 # What the fake kubelet does, from the kwok module itself: never committed, always of the same version.
 STAGES = (
@@ -91,22 +87,22 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reroll" / "devcluster"
 
 
-def built() -> Path | None:
-    """The directory of the finished build for these sources, or None. Needs no Go and takes no time.
+def built(release: Release) -> Path | None:
+    """The directory of the finished build of this release, or None. Needs no Go and takes no time.
 
     Without Go its version can't be told, and any build of these very sources will do.
     """
     if shutil.which("go"):
         with contextlib.suppress(DevClusterError):
-            directory = cache_root() / _key(*_go())
+            directory = cache_root() / _key(release, *_go(release))
             return directory if directory.is_dir() else None
-    found = sorted(cache_root().glob(f"{_sources_hash()}-*.*"), key=lambda path: path.stat().st_mtime)
+    found = sorted(cache_root().glob(f"{_sources(release)}-*"), key=lambda path: path.stat().st_mtime)
     complete = [path for path in found if path.suffix != ".partial"]
     return complete[-1] if complete else None
 
 
-def build(with_parent: bool = False) -> Path:
-    """Build what isn't built yet and return the directory of the binaries; progress goes to stderr.
+def build(release: Release, with_parent: bool = False) -> Path:
+    """Build what isn't built yet of this release and return the directory of the binaries; progress goes to stderr.
 
     Two builds at once on one machine: the second waits, then finds the work done. The directory appears
     under its name only when it is whole. `with_parent`: give up when the process that started this one ends.
@@ -116,14 +112,13 @@ def build(with_parent: bool = False) -> Path:
         DevClusterError: a build failed.
     """
     if not shutil.which("go"):
-        if found := built():
+        if found := built(release):
             return found
         raise GoMissing(
             "the dev cluster is built with Go, and there is no 'go' on PATH: "
             "install Go 1.26 or newer (package golang, or go.dev/dl)"
         )
-    version, goos, goarch = _go()
-    directory = cache_root() / _key(version, goos, goarch)
+    directory = cache_root() / _key(release, *_go(release))
     if directory.is_dir():
         return directory
     with _lock(cache_root() / "build.lock"):
@@ -132,23 +127,24 @@ def build(with_parent: bool = False) -> Path:
         partial = directory.with_name(directory.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _say(f"dev cluster: building Kubernetes {KUBERNETES_VERSION}, once per machine, some minutes")
+        _say(f"dev cluster: building Kubernetes {release.version}, once per machine, some minutes")
         started = time.monotonic()
         parent = os.getppid() if with_parent else None
-        for number, binary in enumerate(BINARIES, 1):
-            _compile(binary, partial, f"({number}/{len(BINARIES)})", parent)
+        binaries = binaries_of(release)
+        for number, binary in enumerate(binaries, 1):
+            _compile(binary, partial, f"({number}/{len(binaries)})", parent)
         _copy_stages(partial / "stages")
         partial.rename(directory)
         _say(f"dev cluster: built in {time.monotonic() - started:.0f} s: {directory}")
     return directory
 
 
-def _go() -> tuple[str, str, str]:
+def _go(release: Release) -> tuple[str, str, str]:
     """Version, operating system and architecture that Go builds with and for, from the newest module's view."""
     # Outside of any module, for there a Go that is too old answers too, instead of failing its own way.
     answer = _run_go(["env", "GOVERSION", "GOOS", "GOARCH", "GOTOOLCHAIN"], Path("/")).split()
     version, goos, goarch, toolchain = [*answer, "", "", "", ""][:4]
-    have, need = _release(version), max(_needed(HERE / b.module / "go.mod") for b in BINARIES)
+    have, need = _release(version), max(_needed(HERE / b.module / "go.mod") for b in binaries_of(release))
     if have < need and (have < OLDEST_GO_THAT_UPGRADES_ITSELF or toolchain == "local"):
         raise GoMissing(
             f"the dev cluster needs Go {'.'.join(map(str, need))} or newer, and {shutil.which('go')} is "
@@ -168,15 +164,18 @@ def _needed(gomod: Path) -> tuple[int, ...]:
     return _release(match[1]) if match else (1,)
 
 
-def _key(version: str, goos: str, goarch: str) -> str:
-    return f"{_sources_hash()}-{goos}-{goarch}-{version.replace(' ', '_')}"
+def _key(release: Release, version: str, goos: str, goarch: str) -> str:
+    return f"{_sources(release)}-{goos}-{goarch}-{version.replace(' ', '_')}"
 
 
-def _sources_hash() -> str:
-    digest = hashlib.sha256(f"{RECIPE}\n{BINARIES}\n{STAGES}\n".encode())
-    for path in sorted([*HERE.glob("modules/*/go.*"), *HERE.glob("pki/*.go"), HERE / "pki/go.mod"]):
-        digest.update(f"{path.relative_to(HERE)}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+def _sources(release: Release) -> str:
+    """The release and a hash of all that its build is made of; other releases' pins have no part in it."""
+    binaries = binaries_of(release)
+    digest = hashlib.sha256(f"{RECIPE}\n{binaries}\n{STAGES}\n".encode())
+    for folder in sorted({binary.module for binary in binaries}):
+        for path in sorted([*(HERE / folder).glob("go.*"), *(HERE / folder).glob("*.go")]):
+            digest.update(f"{path.relative_to(HERE)}\0".encode() + path.read_bytes() + b"\0")
+    return f"{release.version}-{digest.hexdigest()[:16]}"
 
 
 def _compile(binary: Binary, directory: Path, number: str, parent: int | None) -> None:

@@ -28,8 +28,9 @@ if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever python3 is there
 # Run as a script, Python looks for modules next to it; `devcluster` is a package of the folder above.
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
-from devcluster.binaries import DevClusterError, GoMissing, build, built, cache_root  # noqa: E402
+from devcluster.binaries import GoMissing, build, built, cache_root  # noqa: E402
 from devcluster.supervisor import Interrupted, Supervisor, write_privately  # noqa: E402
+from devcluster.versions import DEFAULT, RELEASES, VARIABLE, DevClusterError, Release, chosen  # noqa: E402
 
 STOP_SECONDS = 30
 # An exit code of its own: whoever runs the tests skips what needs Go, and takes nothing else for that.
@@ -49,22 +50,27 @@ def main() -> int:
 
 
 def _build(arguments: argparse.Namespace) -> int:
+    release = chosen(arguments.kubernetes)
     if arguments.find:
-        found = built()
+        found = built(release)
         if found is None:
-            raise DevClusterError("not built yet: run 'devcluster/cluster.py build' (some minutes, once)")
+            raise DevClusterError(
+                f"Kubernetes {release.version} is not built yet: "
+                f"run 'devcluster/cluster.py build --kubernetes {release.version}' (some minutes, once)"
+            )
     else:
-        found = build(with_parent=arguments.with_parent)
+        found = build(release, with_parent=arguments.with_parent)
     print(found)
     return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    programs, stages = _programs(with_parent=arguments.until_stdin_closes)
+    release = chosen(arguments.kubernetes)
+    programs, stages = _programs(release, with_parent=arguments.until_stdin_closes)
     with contextlib.ExitStack() as stack:
         if arguments.state_file:
             stack.enter_context(_held(Path(arguments.state_file)))
-        supervisor = Supervisor(programs, stages, arguments.nodes, arguments.until_stdin_closes)
+        supervisor = Supervisor(release, programs, stages, arguments.nodes, arguments.until_stdin_closes)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _interrupt)
         try:
@@ -86,10 +92,11 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _up(arguments: argparse.Namespace) -> int:
+    release = chosen(arguments.kubernetes)
     state_file = _state_file()
     state = _running(state_file)
     if state is None:
-        _programs()  # builds here, where its progress is seen
+        _programs(release)  # builds here, where its progress is seen
         log = state_file.with_suffix(".log")
         with log.open("w") as output:
             process = subprocess.Popen(
@@ -99,6 +106,8 @@ def _up(arguments: argparse.Namespace) -> int:
                     "run",
                     "--nodes",
                     str(arguments.nodes),
+                    "--kubernetes",
+                    release.version,
                     "--state-file",
                     state_file,
                 ],
@@ -117,6 +126,10 @@ def _up(arguments: argparse.Namespace) -> int:
             process.wait()
             raise
         _say_numbers(state)
+    elif (runs := state.get("kubernetes", "another version")) != release.version:
+        raise DevClusterError(
+            f"the one that runs is Kubernetes {runs}, not {release.version}: stop it with 'down' first"
+        )
     print(f"export KUBECONFIG={state['kubeconfig']}")
     return 0
 
@@ -142,18 +155,19 @@ def _status(_: argparse.Namespace) -> int:
     if state is None:
         print("not running")
         return 1
-    print(f"running: {state['server']}, {state['nodes']} nodes, process {state['pid']}")
+    version = f"Kubernetes {state['kubernetes']}, " if "kubernetes" in state else ""
+    print(f"running: {version}{state['server']}, {state['nodes']} nodes, process {state['pid']}")
     print(f"export KUBECONFIG={state['kubeconfig']}")
     return 0
 
 
-def _programs(with_parent: bool = False) -> tuple[dict[str, Path], Path]:
+def _programs(release: Release, with_parent: bool = False) -> tuple[dict[str, Path], Path]:
     """Paths of all programs by name, and the folder of kwok's stages.
 
     etcd, kube-apiserver and kubectl are those of KUBEBUILDER_ASSETS where it is set. It has no controllers,
     and without them nothing rolls, so these come from our own build in any case.
     """
-    directory = build(with_parent)
+    directory = build(release, with_parent)
     programs = {
         path.name: path for path in directory.iterdir() if path.is_file() and path.name != "build.log"
     }
@@ -173,7 +187,8 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 def _say_numbers(state: dict[str, Any]) -> None:
     memory = f", {state['memory_mb']} MB in all" if state["memory_mb"] else ""
-    print(f"dev cluster: up in {state['start_seconds']} s{memory}: {state['server']}", file=sys.stderr)
+    what = f"Kubernetes {state['kubernetes']} up in {state['start_seconds']} s{memory}"
+    print(f"dev cluster: {what}: {state['server']}", file=sys.stderr)
 
 
 def _state_file() -> Path:
@@ -233,15 +248,21 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(action=action)
         return sub
 
-    sub = command("build", _build, "build what isn't built yet and print the folder of the programs")
-    sub.add_argument("--find", action="store_true", help="don't build: print the folder, or fail at once")
-    sub.add_argument("--with-parent", action="store_true", help="give up when the starting process ends")
+    make = command("build", _build, "build what isn't built yet and print the folder of the programs")
+    make.add_argument("--find", action="store_true", help="don't build: print the folder, or fail at once")
+    make.add_argument("--with-parent", action="store_true", help="give up when the starting process ends")
     run = command("run", _run, "run in the foreground; prints one line of JSON when ready")
     run.add_argument("--until-stdin-closes", action="store_true", help="stop when stdin ends, too")
     run.add_argument("--state-file", metavar="FILE", help="where to write that line as well, while it runs")
     up = command("up", _up, "start one that stays, and print how to reach it")
     for sub in (run, up):
         sub.add_argument("--nodes", type=int, default=4, metavar="N", help="fake nodes (default: 4)")
+    for sub in (make, run, up):
+        sub.add_argument(
+            "--kubernetes",
+            metavar="VERSION",
+            help=f"one of {', '.join(RELEASES)} (default: {VARIABLE} of the environment, else {DEFAULT})",
+        )
     command("status", _status, "tell whether the one of 'up' runs; exit code 1 when not")
     command("down", _down, "stop the one of 'up' and remove its data")
     return parser

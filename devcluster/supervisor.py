@@ -27,7 +27,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from devcluster.binaries import DevClusterError
 from devcluster.components import (
     CONTEXTS,
     Component,
@@ -37,6 +36,7 @@ from devcluster.components import (
     node,
     write_configuration,
 )
+from devcluster.versions import DevClusterError, Release
 
 # How long the start may take. Tried on 2 cores: 5 s; a machine that builds something else at the same
 # time needs several times that. Below the 120 s after which pytest would give up, and say less.
@@ -71,12 +71,20 @@ class ComponentDied(DevClusterError):
 
 
 class Supervisor:
-    """One control plane with `nodes` fake nodes, of the programs given by name.
+    """One control plane of `release` with `nodes` fake nodes, of the programs given by name.
 
     `until_stdin_closes`: the end of stdin is taken for a request to stop, at every moment.
     """
 
-    def __init__(self, programs: dict[str, Path], stages: Path, nodes: int, until_stdin_closes: bool) -> None:
+    def __init__(
+        self,
+        release: Release,
+        programs: dict[str, Path],
+        stages: Path,
+        nodes: int,
+        until_stdin_closes: bool,
+    ) -> None:
+        self._release = release
         self._programs, self._stages, self._nodes = programs, stages, nodes
         self._stdin = sys.stdin.fileno() if until_stdin_closes else None
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -156,6 +164,7 @@ class Supervisor:
         self._wait("the default service account", lambda: api.get(account) is not None, started)
 
         return {
+            "kubernetes": self._release.version,
             "kubeconfig": str(layout.kubeconfig),
             "server": layout.server,
             "audit_log": str(layout.audit_log),

@@ -94,7 +94,9 @@ def pytest_report_header(config: pytest.Config) -> str:
     if environment := _cluster_of_the_environment(config):
         return f"cluster: {environment}"
     assets = os.environ.get("KUBEBUILDER_ASSETS")
-    return "cluster: our own (devcluster/)" + (f" with etcd and kube-apiserver of {assets}" if assets else "")
+    version = f", Kubernetes {os.environ['K8S']}" if os.environ.get("K8S") else ""
+    programs = f" with etcd and kube-apiserver of {assets}" if assets else ""
+    return f"cluster: our own (devcluster/){version}{programs}"
 
 
 @pytest.hookimpl(tryfirst=True)

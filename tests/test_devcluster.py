@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from devcluster import binaries, versions
 
 if TYPE_CHECKING:
     from tests.conftest import Cluster, Kubectl
@@ -74,6 +77,26 @@ def test_workload_rolls(
     after = running_pods()
     assert sorted(after.values()) == ["app:2"] * pods
     assert not before.keys() & after.keys()
+
+
+def test_it_is_the_version_asked_for(cluster: Cluster, kubectl: Kubectl) -> None:
+    if not cluster.tokens or "KUBEBUILDER_ASSETS" in os.environ:
+        pytest.skip("the cluster of the environment has a version of its own")
+    told = json.loads(kubectl("version", "-o", "json"))
+    wanted = f"v{versions.chosen().version}"
+    assert (told["clientVersion"]["gitVersion"], told["serverVersion"]["gitVersion"]) == (wanted, wanted)
+
+
+def test_events_are_recorded(namespace: str, kubectl: Kubectl) -> None:
+    kubectl("apply", "-n", namespace, "-f", "-", input=workload("Deployment", "web", replicas=1))
+    kubectl("rollout", "status", "-n", namespace, "deployment/web", "--timeout=60s")
+
+    def reasons() -> set[str]:
+        found = json.loads(kubectl("get", "events.v1.events.k8s.io", "-n", namespace, "-o", "json"))["items"]
+        return {event["reason"] for event in found}
+
+    # Of the controllers, and of the scheduler, which writes Events by another API.
+    eventually(lambda: reasons() >= {"ScalingReplicaSet", "SuccessfulCreate", "Scheduled"}, "three Events")
 
 
 def test_template_change_makes_a_second_replica_set(namespace: str, kubectl: Kubectl) -> None:
@@ -322,11 +345,95 @@ def test_up_status_down(temporary: dict[str, str], cluster: Cluster, tmp_path: P
         assert nodes.stdout.splitlines() == ["node/node-0", "node/node-1"]
         assert run("status").returncode == 0
         assert run("up").stdout == up.stdout
+        runs = versions.chosen().version
+        assert f"Kubernetes {runs}" in run("status").stdout
+        other = next(version for version in versions.RELEASES if version != runs)
+        refused = run("up", f"--kubernetes={other}")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr == (
+            f"devcluster: the one that runs is Kubernetes {runs}, not {other}: stop it with 'down' first\n"
+        )
     finally:
         down = run("down")
     assert down.returncode == 0, down.stderr
     assert run("status").returncode == 1
     assert not list(tmp_path.glob("reroll-devcluster-*"))
+
+
+@pytest.mark.parametrize("by", ["the flag", "the variable"])
+@pytest.mark.parametrize("command", ["build", "run", "up"])
+def test_unknown_version_is_refused_and_the_known_ones_listed(command: str, by: str, tmp_path: Path) -> None:
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "K8S": "1.36.3"}
+    arguments = [sys.executable, str(CLUSTER_PY), command]
+    if by == "the flag":
+        arguments += ["--kubernetes", "1.29.15"]
+    else:
+        environment["K8S"] = "1.29.15"
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    source = "--kubernetes" if by == "the flag" else "K8S"
+    assert done.stderr == (
+        f"devcluster: {source}=1.29.15: the dev cluster is not pinned for it; "
+        "known versions: 1.30.14, 1.34.4, 1.36.3 (default), 1.37.2\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flag", "variable", "chosen"),
+    [
+        (None, None, "1.36.3"),
+        (None, "", "1.36.3"),  # as make passes on a variable that nobody set
+        (None, "1.30.14", "1.30.14"),
+        ("1.37.2", "1.30.14", "1.37.2"),
+        ("1.37.2", "0.1", "1.37.2"),
+        ("v1.34.4", None, "1.34.4"),
+    ],
+)
+def test_flag_goes_before_variable_before_default(
+    flag: str | None, variable: str | None, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("K8S", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("K8S", variable)
+    assert versions.chosen(flag).version == chosen
+
+
+@pytest.mark.parametrize("release", versions.RELEASES.values(), ids=lambda release: release.version)
+def test_pins_are_of_the_release_alone(release: versions.Release) -> None:
+    folder = CLUSTER_PY.parent / release.module
+    gomod = (folder / "go.mod").read_text()
+    assert f"k8s.io/kubernetes v{release.version} // indirect\n" in gomod
+    # The modules of Kubernetes' own repository, which are released together with it.
+    replaced = re.findall(r"^\t(k8s\.io/\S+) => (\S+) (\S+)$", gomod, re.MULTILINE)
+    assert len(replaced) > 25
+    patch = release.version.split(".")[2]
+    assert {(new, version) for _, new, version in replaced} == {
+        (name, f"v0.{release.minor}.{patch}") for name, _, _ in replaced
+    }
+    assert f"k8s.io/kubernetes v{release.version} h1:" in (folder / "go.sum").read_text()
+
+
+def test_each_version_has_a_folder_of_its_own_that_only_its_pins_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(binaries, "HERE", Path(shutil.copytree(CLUSTER_PY.parent, tmp_path / "devcluster")))
+
+    def folders() -> dict[str, str]:
+        return {
+            version: binaries._key(release, "go1.26.8", "linux", "amd64")
+            for version, release in versions.RELEASES.items()
+        }
+
+    before = folders()
+    assert len(set(before.values())) == len(versions.RELEASES)
+    assert all(folder.startswith(f"{version}-") for version, folder in before.items())
+    with (binaries.HERE / "modules/kubernetes/1.30.14/go.sum").open("a") as pins:
+        pins.write("example.org/added v1.0.0 h1:AAAA=\n")
+    after = folders()
+    assert {version for version in before if before[version] != after[version]} == {"1.30.14"}
+    with (binaries.HERE / "modules/etcd/go.sum").open("a") as pins:
+        pins.write("example.org/added v1.0.0 h1:AAAA=\n")
+    assert not set(folders().values()) & set(after.values())
 
 
 def test_without_go_one_line_says_what_to_install(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import structlog
 
 from reroll.alerts.alerts import alerts_of
 from reroll.controller.announce import announcer_of
+from reroll.controller.concurrency import Limiter
 from reroll.controller.digest_key import DigestKeySecret, KeyInForce
 from reroll.controller.election import act_while_leading, election_of
 from reroll.controller.lead import STOP_WITHIN, Acting
@@ -39,7 +40,9 @@ from reroll.kube.config import ClusterConfig
 from reroll.kube.events import EventRecorder
 from reroll.settings import Settings
 from reroll.web.checks import live_checks, ready_checks
-from reroll.web.server import Check, serve
+from reroll.web.health import Check, health_routes
+from reroll.web.metrics import metrics_routes
+from reroll.web.server import serve
 
 log = structlog.get_logger("reroll")
 
@@ -74,7 +77,7 @@ class Controller:
             cluster,
             max_in_flight=settings.max_in_flight,
             field_manager=settings.field_manager,
-            observe=self.metrics.requested,
+            observe=lambda verb, code, seconds: self.acting.requested(verb, code, seconds),
         )
         self.events = EventRecorder(self.client, busy=lambda: len(self.queue) > 0)
         self.config_kinds = settings.followed_config_kinds()
@@ -109,6 +112,7 @@ class Controller:
             lambda: Reporter(self.events, self.kinds, reasons or EventReasons(), notify),
             check_key=self.key.check,
             manager=settings.field_manager,
+            limiter=Limiter(min(settings.actors_min, settings.actors), settings.actors),
         )
         self.presence = ReloaderPresence(
             self.client,
@@ -144,9 +148,8 @@ class Controller:
 
     async def run(self, ready: Callable[[str], None] = lambda address: None) -> None:
         """Work until `stop`. `ready` is called once with the address that is served, when work begins."""
-        serving = serve(
-            self.settings.listen, self.metrics.registry, live=live_checks, ready=self.ready_checks
-        )
+        health = health_routes(live_checks, self.ready_checks)
+        serving = serve(self.settings.listen, (*health, *metrics_routes(self.metrics.registry)))
         async with self.client, self.lease_client, serving as address, background() as start:
             if await unless_stopped(self._read_everything(start), self._stopping):
                 self.working = True

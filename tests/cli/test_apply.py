@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.cli.command import reroll
+from tests.controller.conftest import NewWorkload, Stage
 
 APP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: app}}\ndata: {{level: {0}}}\n"
 
@@ -24,13 +25,13 @@ async def goodbye() -> AsyncIterator[None]:
     await asyncio.sleep(0.2)
 
 
-async def apply(stage: Any, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+async def apply(stage: Stage, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run it, while the stage's watches go on."""
     more = ("-n", stage.namespace, "--kubeconfig", str(stage.kubeconfig))
     return await asyncio.to_thread(reroll, "apply", *arguments, *more, stdin=stdin)
 
 
-async def test_folders_and_standard_input(stage: Any, tmp_path: Path) -> None:
+async def test_folders_and_standard_input(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "app.yaml").write_text(APP.format("info"))
     (tmp_path / "notes.txt").write_text("no manifest")
@@ -44,7 +45,7 @@ async def test_folders_and_standard_input(stage: Any, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.splitlines()[0]) == (4, f"{where}: unchanged")
 
 
-async def test_the_plan_as_data(stage: Any, new_workload: Any) -> None:
+async def test_the_plan_as_data(stage: Stage, new_workload: NewWorkload) -> None:
     refs = [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
     await stage.config_map("app", {"level": "info"})
     await stage.create(new_workload("web", container={"env": refs}, annotations={}))

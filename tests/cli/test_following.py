@@ -9,8 +9,8 @@ from rich.console import Console
 
 from reroll.cli.following import LiveView, PlainView, summary, table, view
 from reroll.core.records import WorkloadId
-from reroll.pipeline.reasons import Reason
 from reroll.pipeline.result import Outcome, Result
+from reroll.rollouts.reasons import Reason
 
 WEB = WorkloadId("Deployment", "shop", "web")
 FAILED = Outcome(

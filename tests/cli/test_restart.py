@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.cli.command import reroll
+from tests.controller.conftest import NewWorkload, Stage
 
 
 @pytest.fixture(autouse=True)
@@ -21,14 +22,14 @@ async def goodbye() -> AsyncIterator[None]:
     await asyncio.sleep(0.2)
 
 
-async def restart(stage: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
+async def restart(stage: Stage, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run it, while the stage's watches go on."""
     more = ("-n", stage.namespace, "--kubeconfig", str(stage.kubeconfig))
     return await asyncio.to_thread(reroll, "restart", *arguments, *more)
 
 
 @pytest.fixture
-async def web(stage: Any, new_workload: Any) -> Any:
+async def web(stage: Stage, new_workload: NewWorkload) -> Stage:
     """A stage with a Deployment that reads a ConfigMap, and whose pods run."""
     refs = [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
     await stage.config_map("app", {"level": "info"})
@@ -44,7 +45,7 @@ async def web(stage: Any, new_workload: Any) -> Any:
     return stage
 
 
-async def test_plain_lines_and_the_exit_code(web: Any) -> None:
+async def test_plain_lines_and_the_exit_code(web: Stage) -> None:
     done = await restart(web, "--consumers-of", "configmap/app#level", "--wait")
     assert done.returncode == 0, done.stderr
     where = f"deployment/{web.namespace}/web"
@@ -53,7 +54,7 @@ async def test_plain_lines_and_the_exit_code(web: Any) -> None:
     assert "\x1b" not in done.stdout
 
 
-async def test_a_dry_run_as_data(web: Any) -> None:
+async def test_a_dry_run_as_data(web: Stage) -> None:
     done = await restart(web, "deploy/web", "--dry-run", "-o", "json")
     assert done.returncode == 0, done.stderr
     (found,) = json.loads(done.stdout)["outcomes"]
@@ -62,14 +63,14 @@ async def test_a_dry_run_as_data(web: Any) -> None:
     assert found["outcomes"][0]["action"] == "rollout"
 
 
-async def test_nothing_to_do(web: Any) -> None:
+async def test_nothing_to_do(web: Stage) -> None:
     for arguments in (("--only-stale",), ("--consumers-of", "secret/none"), ("-l", "team=none")):
         done = await restart(web, *arguments)
         assert (done.returncode, done.stdout) == (0, "Nothing is to be restarted.\n"), done.stderr
         assert (await restart(web, *arguments, "--exit-code")).returncode == 4
 
 
-async def test_failed_and_timed_out(web: Any) -> None:
+async def test_failed_and_timed_out(web: Stage) -> None:
     done = await restart(web, "deploy/nope", "--wait")
     assert done.returncode == 1
     assert "there is no such workload" in done.stdout

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.cli.command import reroll
+from tests.controller.conftest import NewWorkload, Stage
 
 REFS = [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
 
@@ -25,14 +26,14 @@ async def goodbye() -> AsyncIterator[None]:
     await asyncio.sleep(0.2)
 
 
-async def stale(stage: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
+async def stale(stage: Stage, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run it, while the stage's watches go on."""
     command = ["stale", *arguments, "--kubeconfig", str(stage.kubeconfig)]
     return await asyncio.to_thread(reroll, *command)
 
 
 @pytest.fixture
-async def behind(stage: Any, new_workload: Any) -> Any:
+async def behind(stage: Stage, new_workload: NewWorkload) -> Stage:
     """A stage with two Deployments, of which one is behind."""
     await stage.config_map("app", {"level": "info"})
     await stage.create(new_workload("web", container={"env": REFS}, annotations={}))
@@ -44,7 +45,7 @@ async def behind(stage: Any, new_workload: Any) -> Any:
     return stage
 
 
-async def test_in_each_form(behind: Any) -> None:
+async def test_in_each_form(behind: Stage) -> None:
     where = ("-n", behind.namespace)
     done = await stale(behind, *where)
     assert done.returncode == 0, done.stderr
@@ -66,7 +67,7 @@ async def test_in_each_form(behind: Any) -> None:
     assert "<!doctype html>" in (await stale(behind, *where, "-o", "html")).stdout
 
 
-async def test_the_exit_code_for_ci(behind: Any) -> None:
+async def test_the_exit_code_for_ci(behind: Stage) -> None:
     where = ("-n", behind.namespace, "--exit-code")
     assert (await stale(behind, *where)).returncode == 1
     assert (await stale(behind, "deployment/web", *where)).returncode == 1
@@ -76,7 +77,7 @@ async def test_the_exit_code_for_ci(behind: Any) -> None:
     assert f"there is no deployment/nope in namespace {behind.namespace}" in done.stderr
 
 
-async def test_a_gate_that_asks_for_more_certainty(behind: Any, new_workload: Any) -> None:
+async def test_a_gate_that_asks_for_more_certainty(behind: Stage, new_workload: NewWorkload) -> None:
     mount = {"volumeMounts": [{"name": "conf", "mountPath": "/etc/app"}]}
     volumes = [{"name": "conf", "configMap": {"name": "late"}}]
     await behind.config_map("late", {"file": "1"})
@@ -88,7 +89,7 @@ async def test_a_gate_that_asks_for_more_certainty(behind: Any, new_workload: An
     assert (await stale(behind, *where, "--sure", "likely")).returncode == 0
 
 
-async def test_all_namespaces_and_labels(behind: Any) -> None:
+async def test_all_namespaces_and_labels(behind: Stage) -> None:
     await behind.patch("Deployment", "web", {"metadata": {"labels": {"team": behind.namespace}}})
     done = await stale(behind, "-A", "-l", f"team={behind.namespace}", "-o", "json")
     assert [each["name"] for each in json.loads(done.stdout)["workloads"]] == ["web"]

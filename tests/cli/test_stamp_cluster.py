@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tests.cli.command import reroll
+from tests.conftest import Cluster, Kubectl
 
 WEB = """\
 apiVersion: apps/v1
@@ -26,7 +27,7 @@ spec:
 """
 
 
-def stamped(cluster: Any, namespace: str, *arguments: str, context: str = "admin") -> Any:
+def stamped(cluster: Cluster, namespace: str, *arguments: str, context: str = "admin") -> Any:
     where = ("--kubeconfig", str(cluster.kubeconfig), "--context", context, "-n", namespace)
     return reroll("stamp", "--lookup", *where, *arguments, "-", stdin=WEB)
 
@@ -38,13 +39,13 @@ def checksum(done: Any) -> str:
 
 
 @pytest.fixture
-def contexts(cluster: Any) -> None:
+def contexts(cluster: Cluster) -> None:
     if not cluster.tokens:
         pytest.skip("needs the contexts of our own control plane")
 
 
 def test_what_the_stream_has_not_is_looked_up_key_by_key(
-    contexts: None, cluster: Any, kubectl: Any, namespace: str
+    contexts: None, cluster: Cluster, kubectl: Kubectl, namespace: str
 ) -> None:
     own = ("-n", namespace)
     kubectl("create", "configmap", "app", "--from-literal=level=info", "--from-literal=other=1", *own)
@@ -60,7 +61,7 @@ def test_what_the_stream_has_not_is_looked_up_key_by_key(
 
 @pytest.mark.parametrize(("missing", "code"), [("fail", 2), ("warn", 0), ("ignore", 0)])
 def test_what_is_nowhere(
-    contexts: None, cluster: Any, kubectl: Any, namespace: str, missing: str, code: int
+    contexts: None, cluster: Cluster, kubectl: Kubectl, namespace: str, missing: str, code: int
 ) -> None:
     kubectl("create", "configmap", "app", "--from-literal=level=info", "-n", namespace)
     done = stamped(cluster, namespace, "--missing", missing)
@@ -69,7 +70,7 @@ def test_what_is_nowhere(
     assert bool(done.stdout) is (code == 0)
 
 
-def test_what_may_not_be_read(contexts: None, cluster: Any, namespace: str) -> None:
+def test_what_may_not_be_read(contexts: None, cluster: Cluster, namespace: str) -> None:
     done = stamped(cluster, namespace, context="nobody")
     assert done.returncode == 1
     assert not done.stdout

@@ -9,10 +9,10 @@ import asyncio
 import shutil
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from devcluster import binaries, versions
 from reroll.sandbox.server import Sandbox
 from tests.contract.servers import Server
 
@@ -35,8 +35,8 @@ def sandbox_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     assert ready.wait(30)
     kubectl = shutil.which("kubectl")
     if kubectl is None:
-        found = sorted(Path("~/.cache/reroll/devcluster").expanduser().glob("*/kubectl"))
-        kubectl = str(found[0]) if found else None
+        found = binaries.built(versions.chosen())
+        kubectl = str(found / "kubectl") if found else None
     try:
         if kubectl is None:
             pytest.skip("kubectl is on no path")

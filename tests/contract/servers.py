@@ -102,6 +102,11 @@ class Server:
         with closing(connection):
             yield connection, prefix, credentials
 
+    @property
+    def minor(self) -> int:
+        """36 of Kubernetes 1.36.3: what a case asks where the versions differ."""
+        return int(self.ask("GET", "/version").body["minor"].rstrip("+"))
+
     async def until(self, path: str, code: int) -> None:
         """Ask until the answer has this code."""
         async with asyncio.timeout(60):

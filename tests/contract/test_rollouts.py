@@ -49,6 +49,10 @@ class Stage:
         found: list[Json] = json.loads(self.kubectl("get", kind, "--output=json"))["items"]
         return found
 
+    def no_ending(self) -> Json:
+        """What the status of a Deployment or a ReplicaSet tells of pods that are ending where none is (KEP-3973)."""
+        return {"terminatingReplicas": 0} if self.server.minor >= 35 else {}
+
     def status(self, kind: str) -> Json:
         """The status, with the reasons of its conditions, and without names and times."""
         status = self.get(kind)["status"]
@@ -109,6 +113,7 @@ class TestDeployment:
             "updatedReplicas": 2,
             "readyReplicas": 2,
             "availableReplicas": 2,
+            **stage.no_ending(),
             "conditions": {
                 "Available": ("True", "MinimumReplicasAvailable"),
                 "Progressing": ("True", "NewReplicaSetAvailable"),
@@ -128,6 +133,7 @@ class TestDeployment:
             "readyReplicas": 2,
             "availableReplicas": 2,
             "observedGeneration": 1,
+            **stage.no_ending(),
         }
         for pod in stage.pods():
             assert pod["metadata"]["name"].startswith(f"web-{digest}-")
@@ -210,6 +216,7 @@ class TestDeployment:
         stage.kubectl("wait", "pods", "--all", "--for=delete", WAIT)
         assert stage.status("deployment") == {
             "observedGeneration": 2,
+            **stage.no_ending(),
             "conditions": {
                 "Available": ("True", "MinimumReplicasAvailable"),
                 "Progressing": ("True", "NewReplicaSetAvailable"),
@@ -250,6 +257,7 @@ class TestDeployment:
             "replicas": 1,
             "updatedReplicas": 1,
             "unavailableReplicas": 1,
+            **stage.no_ending(),
             "conditions": {
                 "Available": ("False", "MinimumReplicasUnavailable"),
                 "Progressing": ("False", "ProgressDeadlineExceeded"),

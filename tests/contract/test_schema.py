@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from devcluster import versions
 from tests.contract.openapi_table import proto_numbers, table, written
 from tests.contract.servers import Server, differences
 
@@ -24,7 +25,7 @@ DOCUMENTS = (
 )
 # Where Go keeps the sources of Kubernetes' modules; they are there where the dev cluster was built.
 MODULES = Path(os.environ.get("GOMODCACHE", "~/go/pkg/mod")).expanduser() / "k8s.io"
-VERSION = "v0.34.4"
+VERSION = f"v0.{versions.DEFAULT.removeprefix('1.')}"
 PROTO_FILES = (
     *(
         f"api@{VERSION}/{group}/v1"

@@ -24,6 +24,10 @@ from reroll.kube.resources import CONFIG_MAPS, EVENTS, PODS, SECRETS, Resource
 from reroll.settings import Settings
 
 Json: TypeAlias = dict[str, Any]
+NewWorkload: TypeAlias = Callable[..., Json]
+"""The fixture `new_workload`: `workload`."""
+Define: TypeAlias = Callable[..., AbstractContextManager[None]]
+"""The fixture `define`: serves kinds, of WorkloadKind, while its body runs."""
 DEADLINE = 10.0
 
 
@@ -248,7 +252,7 @@ class Stage:
 
         await self.until(older, f"{name} has no pods of an earlier second")
 
-    def encode(self, value: Json) -> bytes:
+    def encode(self, value: Json | list[Any]) -> bytes:
         return msgspec.json.encode(value)
 
     async def at_least_events(self, name: str, count: int) -> list[Json] | None:
@@ -257,7 +261,14 @@ class Stage:
         return found if len(found) >= count else None
 
     async def events(self, name: str) -> list[Json]:
-        """Events on one workload, of reroll."""
+        """Events on one workload, of reroll: what it decided and did."""
+        return [event for event in await self._all_events(name) if event["action"] != "Follow"]
+
+    async def ends(self, name: str) -> list[Json]:
+        """Events on one workload, of reroll: what became of its rollouts."""
+        return [event for event in await self._all_events(name) if event["action"] == "Follow"]
+
+    async def _all_events(self, name: str) -> list[Json]:
         items = self._json(await self.client.list_page(self.path("Event")))["items"]
         return [
             event

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from reroll.kube.errors import Unreachable
+from tests.controller.conftest import Stage
 
 Json = dict[str, Any]
 LEVEL = [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
@@ -32,20 +33,20 @@ def cron_job(name: str = "report", **spec: Any) -> Json:
     }
 
 
-async def mark(stage: Any, name: str = "report") -> str | None:
+async def mark(stage: Stage, name: str = "report") -> str | None:
     found = await stage.get("CronJob", name)
     template = found["spec"]["jobTemplate"]["spec"]["template"]
     value: str | None = template.get("metadata", {}).get("annotations", {}).get("reroll.dev/config")
     return value
 
 
-async def jobs(stage: Any) -> list[Json]:
+async def jobs(stage: Stage) -> list[Json]:
     items: list[Json] = stage._json(await stage.client.list_page(stage.path("Job")))["items"]
     return items
 
 
 class TestByDefault:
-    async def test_the_next_job_carries_the_new_mark_and_none_is_started(self, stage: Any) -> None:
+    async def test_the_next_job_carries_the_new_mark_and_none_is_started(self, stage: Stage) -> None:
         await stage.config_map("app", {"level": "info", "other": "1"})
         await stage.create(cron_job())
         async with stage.controller() as control:
@@ -67,7 +68,7 @@ class TestByDefault:
             assert await mark(stage) == first
             assert (await stage.get("CronJob", "report"))["metadata"]["resourceVersion"] == version
 
-    async def test_a_change_while_no_controller_ran_is_found(self, stage: Any) -> None:
+    async def test_a_change_while_no_controller_ran_is_found(self, stage: Stage) -> None:
         await stage.config_map("app", {"level": "info"})
         await stage.create(cron_job())
         async with stage.controller():
@@ -76,7 +77,7 @@ class TestByDefault:
         async with stage.controller():
             await stage.until(lambda: mark(stage), "no mark")
 
-    async def test_one_deploy_of_both_is_the_owners_rollout(self, stage: Any) -> None:
+    async def test_one_deploy_of_both_is_the_owners_rollout(self, stage: Stage) -> None:
         await stage.config_map("app", {"level": "info"})
         await stage.create(cron_job())
         async with stage.controller(settle=0.5) as control:
@@ -88,7 +89,7 @@ class TestByDefault:
             await stage.quiet(control)
             assert await mark(stage) is None
 
-    async def test_a_job_that_it_made_is_left_to_its_end(self, stage: Any) -> None:
+    async def test_a_job_that_it_made_is_left_to_its_end(self, stage: Stage) -> None:
         await stage.config_map("app", {"level": "info"})
         await stage.create(cron_job())
         made = await started_by_hand(stage, "report")
@@ -102,7 +103,7 @@ class TestByDefault:
         assert "reroll.dev/applied" not in job["metadata"].get("annotations", {})
 
 
-async def started_by_hand(stage: Any, name: str) -> Json:
+async def started_by_hand(stage: Stage, name: str) -> Json:
     """A Job of a CronJob, that has not come to its end."""
     owner = (await stage.get("CronJob", name))["metadata"]
     template = (await stage.get("CronJob", name))["spec"]["jobTemplate"]["spec"]["template"]
@@ -120,7 +121,7 @@ async def started_by_hand(stage: Any, name: str) -> Json:
 
 
 class TestWhereAJobIsStarted:
-    async def test_once_for_each_change(self, stage: Any) -> None:
+    async def test_once_for_each_change(self, stage: Stage) -> None:
         await stage.config_map("app", {"level": "info"})
         await stage.create(cron_job())
         async with stage.controller(cron_jobs="instantiate") as control:
@@ -146,7 +147,7 @@ class TestWhereAJobIsStarted:
             await stage.quiet(control)
             assert len(await jobs(stage)) == 2
 
-    async def test_none_while_it_is_suspended(self, stage: Any) -> None:
+    async def test_none_while_it_is_suspended(self, stage: Stage) -> None:
         await stage.config_map("app", {"level": "info"})
         await stage.create(cron_job(suspend=True))
         async with stage.controller(cron_jobs="instantiate") as control:
@@ -159,7 +160,7 @@ class TestWhereAJobIsStarted:
             await stage.set("ConfigMap", "app", {"level": "trace"})
             await stage.until(lambda: jobs(stage), "no Job")
 
-    async def test_once_though_the_record_could_not_be_written(self, stage: Any) -> None:
+    async def test_once_though_the_record_could_not_be_written(self, stage: Stage) -> None:
         """The Job is there, and the patch that records it is lost: the next try finds the Job."""
         await stage.config_map("app", {"level": "info"})
         await stage.create(cron_job())
@@ -175,13 +176,13 @@ class TestWhereAJobIsStarted:
                 found: bytes = await real(path, body, **options)
                 return found
 
-            control.client.patch = patch
+            control.client.patch = patch  # type: ignore[method-assign]
             await stage.set("ConfigMap", "app", {"level": "debug"})
             await stage.until(lambda: asyncio.sleep(0, failures == 2), "the record was not tried")
             await stage.quiet(control)
         assert len(await jobs(stage)) == 1
 
-    async def test_its_name_is_no_longer_than_a_pods_label_can_be(self, stage: Any) -> None:
+    async def test_its_name_is_no_longer_than_a_pods_label_can_be(self, stage: Stage) -> None:
         name = "a" * 52
         await stage.config_map("app", {"level": "info"})
         await stage.create(cron_job(name))
@@ -192,5 +193,5 @@ class TestWhereAJobIsStarted:
         assert len(job["metadata"]["name"]) <= 63
 
 
-async def two(stage: Any) -> bool:
+async def two(stage: Stage) -> bool:
     return len(await jobs(stage)) >= 2

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from reroll.app import Controller
 from reroll.controller import watches
 from reroll.core.kinds import DEPLOYMENT_CONFIG, ROLLOUT, WorkloadKind
 from reroll.kube.client import Client
 from reroll.kube.errors import Forbidden
 from reroll.settings import SettingsError, load
+from tests.conftest import Kubectl
+from tests.controller.conftest import Define, NewWorkload, Stage
 
 Json = dict[str, Any]
 LEVEL = [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
@@ -41,7 +44,7 @@ def definitions(define: Callable[..., Any]) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def known(stage: Any) -> None:
+def known(stage: Stage) -> None:
     """The stage knows where they are."""
     stage.kinds |= {kind.id: kind for kind in CUSTOM}
 
@@ -65,12 +68,12 @@ def an(kind: WorkloadKind, name: str = "web", template: Json | None = None, **sp
     }
 
 
-async def create(stage: Any, kind: WorkloadKind, manifest: Json) -> Json:
+async def create(stage: Stage, kind: WorkloadKind, manifest: Json) -> Json:
     found: Json = stage._json(await stage.client.create(stage.path(kind.id), stage.encode(manifest)))
     return found
 
 
-async def mark(stage: Any, kind: WorkloadKind, name: str = "web") -> str | None:
+async def mark(stage: Stage, kind: WorkloadKind, name: str = "web") -> str | None:
     found = await stage.get(kind.id, name)
     for field in kind.template:
         found = found[field]
@@ -79,7 +82,7 @@ async def mark(stage: Any, kind: WorkloadKind, name: str = "web") -> str | None:
 
 
 @pytest.mark.parametrize("kind", [*CUSTOM, ROLLOUT, DEPLOYMENT_CONFIG], ids=lambda kind: kind.id)
-async def test_it_follows_what_it_consumes(stage: Any, kind: WorkloadKind) -> None:
+async def test_it_follows_what_it_consumes(stage: Stage, kind: WorkloadKind) -> None:
     await stage.config_map("app", {"level": "info", "other": "1"})
     await create(stage, kind, an(kind))
     async with stage.controller(custom_kinds=SETTING) as control:
@@ -112,7 +115,7 @@ async def test_it_follows_what_it_consumes(stage: Any, kind: WorkloadKind) -> No
         await stage.until(another, "it was not rolled for what changed meanwhile")
 
 
-async def test_two_kinds_of_one_name_are_told_apart(stage: Any, new_workload: Any) -> None:
+async def test_two_kinds_of_one_name_are_told_apart(stage: Stage, new_workload: NewWorkload) -> None:
     """Kruise's StatefulSet and that of Kubernetes."""
     await stage.config_map("app", {"level": "info"})
     await stage.config_map("more", {"level": "info"})
@@ -137,7 +140,7 @@ async def test_two_kinds_of_one_name_are_told_apart(stage: Any, new_workload: An
         assert {"statefulsets", "statefulsets.apps.kruise.io"} <= set(synced)
 
 
-async def test_it_is_explained(stage: Any) -> None:
+async def test_it_is_explained(stage: Stage) -> None:
     await stage.config_map("app", {"level": "info"})
     await create(stage, CLONE_SET, an(CLONE_SET))
     async with stage.controller(custom_kinds=SETTING):
@@ -156,7 +159,7 @@ async def test_it_is_explained(stage: Any) -> None:
     assert (code, "is no workload" in said) == (2, True), "without the setting there is no such kind"
 
 
-async def test_the_owners_deploy_is_enough(stage: Any) -> None:
+async def test_the_owners_deploy_is_enough(stage: Stage) -> None:
     await stage.config_map("app", {"level": "info"})
     await create(stage, CLONE_SET, an(CLONE_SET))
     async with stage.controller(custom_kinds=SETTING, settle=0.5) as control:
@@ -169,7 +172,7 @@ async def test_the_owners_deploy_is_enough(stage: Any) -> None:
         assert await mark(stage, CLONE_SET) is None
 
 
-async def test_without_replicas_only_the_record_is_written(stage: Any) -> None:
+async def test_without_replicas_only_the_record_is_written(stage: Stage) -> None:
     await stage.config_map("app", {"level": "info"})
     await create(stage, CLONE_SET, an(CLONE_SET, replicas=0))
     async with stage.controller(custom_kinds=SETTING) as control:
@@ -191,7 +194,7 @@ async def test_without_replicas_only_the_record_is_written(stage: Any) -> None:
     ],
     ids=str,
 )
-async def test_one_with_something_else_in_its_place_stops_nobody(stage: Any, spec: Json) -> None:
+async def test_one_with_something_else_in_its_place_stops_nobody(stage: Stage, spec: Json) -> None:
     await stage.config_map("app", {"level": "info"})
     odd = an(CLONE_SET, "odd")
     odd["spec"] = {**spec, "replicas": "three", "paused": 7, "updateStrategy": "soon", "suspend": {}}
@@ -204,7 +207,7 @@ async def test_one_with_something_else_in_its_place_stops_nobody(stage: Any, spe
         assert (await stage.get(CLONE_SET.id, "odd"))["spec"] == odd["spec"]
 
 
-async def test_a_schema_that_drops_the_mark_is_told(stage: Any, define: Any, kubectl: Any) -> None:
+async def test_a_schema_that_drops_the_mark_is_told(stage: Stage, define: Define, kubectl: Kubectl) -> None:
     kind = WorkloadKind("Pruner", "prune.example.com", "v1", "pruners", custom=True)
     stage.kinds[kind.id] = kind
     await stage.config_map("app", {"level": "info"})
@@ -252,12 +255,12 @@ COMING = WorkloadKind("Comer", "come.example.com", "v1", "comers", custom=True)
 GOING = "comers.v1.come.example.com"
 
 
-def followed(control: Any, kind: WorkloadKind) -> list[str]:
+def followed(control: Controller, kind: WorkloadKind) -> list[str]:
     return [s.state for s in control.watches.of_optional() if s.resource == kind.id]
 
 
 async def test_a_kind_that_comes_is_followed_and_one_that_goes_is_dropped(
-    stage: Any, define: Any, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, define: Define, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reroll.controller.watches.SERVED_POLL", 0.3)
     stage.kinds[COMING.id] = COMING
@@ -298,7 +301,7 @@ def test_a_kind_that_comes_is_noticed_within_30_seconds() -> None:
 
 
 async def test_a_kind_that_may_not_be_read_is_told_once_and_the_rest_goes_on(
-    stage: Any, new_workload: Any, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, new_workload: NewWorkload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, refused = Client.request, 0
 

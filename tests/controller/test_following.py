@@ -9,6 +9,8 @@ import pytest
 
 from reroll.app import Controller
 from reroll.core.observe import STARTS_WITHIN
+from tests.conftest import Kubectl
+from tests.controller.conftest import NewWorkload, Stage
 
 Json = dict[str, Any]
 
@@ -52,7 +54,7 @@ CONSUMPTION = {
 
 @pytest.mark.parametrize("means", CONSUMPTION)
 async def test_a_key_that_is_consumed_rolls_once_and_another_does_not(
-    stage: Any, control: Controller, new_workload: Any, means: str
+    stage: Stage, control: Controller, new_workload: NewWorkload, means: str
 ) -> None:
     fields, kind, used, other = CONSUMPTION[means]
     make = stage.secret if kind == "Secret" else stage.config_map
@@ -73,7 +75,9 @@ async def test_a_key_that_is_consumed_rolls_once_and_another_does_not(
 
 
 @pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
-async def test_other_kinds_follow(stage: Any, control: Controller, new_workload: Any, kind: str) -> None:
+async def test_other_kinds_follow(
+    stage: Stage, control: Controller, new_workload: NewWorkload, kind: str
+) -> None:
     await stage.config_map("app", {"used": "1"})
     await stage.create(new_workload("web", kind=kind, **env("used")))
     await stage.adopted("web", kind)
@@ -84,7 +88,7 @@ async def test_other_kinds_follow(stage: Any, control: Controller, new_workload:
 
 
 async def test_what_is_not_opted_in_is_never_touched(
-    stage: Any, control: Controller, new_workload: Any
+    stage: Stage, control: Controller, new_workload: NewWorkload
 ) -> None:
     await stage.config_map("app", {"used": "1"})
     await stage.create(new_workload("web", annotations={}, **env("used")))
@@ -98,7 +102,7 @@ async def test_what_is_not_opted_in_is_never_touched(
 
 
 async def test_labels_and_annotations_of_a_config_object_roll_nothing(
-    stage: Any, control: Controller, new_workload: Any
+    stage: Stage, control: Controller, new_workload: NewWorkload
 ) -> None:
     await stage.config_map("app", {"used": "1"})
     await stage.create(new_workload("web", **env("used")))
@@ -108,7 +112,9 @@ async def test_labels_and_annotations_of_a_config_object_roll_nothing(
     assert await stage.rollouts("web") == 0
 
 
-async def test_many_changes_within_the_settle_time_are_one_rollout(stage: Any, new_workload: Any) -> None:
+async def test_many_changes_within_the_settle_time_are_one_rollout(
+    stage: Stage, new_workload: NewWorkload
+) -> None:
     async with stage.controller(settle=1.0, settle_max=10.0) as control:
         sources = [{"configMap": {"name": f"part-{i}"}} for i in range(15)]
         for i in range(15):
@@ -122,7 +128,7 @@ async def test_many_changes_within_the_settle_time_are_one_rollout(stage: Any, n
         assert await stage.rollouts("web") == 1
 
 
-async def test_changed_and_put_back_is_no_rollout(stage: Any, new_workload: Any) -> None:
+async def test_changed_and_put_back_is_no_rollout(stage: Stage, new_workload: NewWorkload) -> None:
     async with stage.controller(settle=0.8) as control:
         await stage.config_map("app", {"used": "1"})
         await stage.create(new_workload("web", **env("used")))
@@ -134,7 +140,7 @@ async def test_changed_and_put_back_is_no_rollout(stage: Any, new_workload: Any)
 
 
 async def test_a_change_while_no_controller_runs_is_caught_up_and_a_restart_alone_rolls_nothing(
-    stage: Any, new_workload: Any
+    stage: Stage, new_workload: NewWorkload
 ) -> None:
     await stage.config_map("app", {"used": "1"})
     await stage.secret("db", {"password": "1"})
@@ -155,7 +161,9 @@ async def test_a_change_while_no_controller_runs_is_caught_up_and_a_restart_alon
 
 
 class TestTheUsersRolloutWins:
-    async def test_one_deploy_that_changes_both_is_one_rollout(self, stage: Any, new_workload: Any) -> None:
+    async def test_one_deploy_that_changes_both_is_one_rollout(
+        self, stage: Stage, new_workload: NewWorkload
+    ) -> None:
         async with stage.controller(settle=0.5) as control:
             await stage.config_map("app", {"used": "1"})
             await stage.create(new_workload("web", **env("used")))
@@ -173,7 +181,7 @@ class TestTheUsersRolloutWins:
             await stage.rolled("web", 2)
 
     async def test_an_undo_stays_undone_and_later_changes_are_followed(
-        self, stage: Any, control: Controller, new_workload: Any, kubectl: Any
+        self, stage: Stage, control: Controller, new_workload: NewWorkload, kubectl: Kubectl
     ) -> None:
         await stage.config_map("app", {"used": "1"})
         await stage.create(new_workload("web", **env("used")))
@@ -192,7 +200,7 @@ class TestTheUsersRolloutWins:
         assert await stage.rollouts("web") == 3
 
     async def test_a_restart_by_hand_within_the_settle_time_is_enough(
-        self, stage: Any, new_workload: Any, kubectl: Any
+        self, stage: Stage, new_workload: NewWorkload, kubectl: Kubectl
     ) -> None:
         async with stage.controller(settle=2.0) as control:
             await stage.config_map("app", {"used": "1"})
@@ -206,7 +214,7 @@ class TestTheUsersRolloutWins:
 
 class TestMissingObjects:
     async def test_a_required_one_that_appears_rolls_nothing(
-        self, stage: Any, control: Controller, new_workload: Any
+        self, stage: Stage, control: Controller, new_workload: NewWorkload
     ) -> None:
         await stage.create(new_workload("web", **env("used")))
         await stage.adopted("web")
@@ -217,7 +225,7 @@ class TestMissingObjects:
         await stage.rolled("web", 1)
 
     async def test_a_required_one_that_was_changed_before_it_was_seen_rolls(
-        self, stage: Any, new_workload: Any
+        self, stage: Stage, new_workload: NewWorkload
     ) -> None:
         await stage.create(new_workload("web", **env("used")))
         async with stage.controller():
@@ -231,7 +239,7 @@ class TestMissingObjects:
         assert await stage.rollouts("web") == 1
 
     async def test_an_optional_one_that_appears_rolls(
-        self, stage: Any, control: Controller, new_workload: Any
+        self, stage: Stage, control: Controller, new_workload: NewWorkload
     ) -> None:
         await stage.create(new_workload("web", **env("used", optional=True)))
         await stage.adopted("web")
@@ -239,7 +247,7 @@ class TestMissingObjects:
         await stage.rolled("web", 1)
 
     async def test_a_deletion_rolls_nothing_and_a_return_with_other_content_does(
-        self, stage: Any, control: Controller, new_workload: Any
+        self, stage: Stage, control: Controller, new_workload: NewWorkload
     ) -> None:
         await stage.config_map("app", {"used": "1"})
         await stage.create(new_workload("web", **env("used")))
@@ -254,7 +262,7 @@ class TestMissingObjects:
         await stage.rolled("web", 1)
 
     async def test_no_rollout_into_pods_that_could_not_start(
-        self, stage: Any, control: Controller, new_workload: Any
+        self, stage: Stage, control: Controller, new_workload: NewWorkload
     ) -> None:
         await stage.config_map("app", {"used": "1"})
         await stage.secret("db", {"password": "1"})
@@ -275,7 +283,7 @@ class TestMissingObjects:
 
 class TestStatesOfAWorkload:
     async def test_paused_is_marked_and_reported(
-        self, stage: Any, control: Controller, new_workload: Any
+        self, stage: Stage, control: Controller, new_workload: NewWorkload
     ) -> None:
         await stage.config_map("app", {"used": "1"})
         await stage.create(new_workload("web", paused=True, **env("used")))
@@ -287,7 +295,7 @@ class TestStatesOfAWorkload:
         assert (await stage.get("Deployment", "web"))["spec"]["paused"] is True
 
     async def test_on_delete_is_marked_and_reported(
-        self, stage: Any, control: Controller, new_workload: Any
+        self, stage: Stage, control: Controller, new_workload: NewWorkload
     ) -> None:
         await stage.config_map("app", {"used": "1"})
         strategy = {"updateStrategy": {"type": "OnDelete"}}
@@ -299,7 +307,7 @@ class TestStatesOfAWorkload:
         assert "OnDelete" in event["note"]
 
     async def test_without_replicas_nothing_is_rolled(
-        self, stage: Any, control: Controller, new_workload: Any
+        self, stage: Stage, control: Controller, new_workload: NewWorkload
     ) -> None:
         await stage.config_map("app", {"used": "1"})
         await stage.create(new_workload("web", replicas=0, **env("used")))
@@ -311,7 +319,7 @@ class TestStatesOfAWorkload:
 
 
 class TestPolicy:
-    async def test_defaults_of_the_namespace(self, stage: Any, new_workload: Any) -> None:
+    async def test_defaults_of_the_namespace(self, stage: Stage, new_workload: NewWorkload) -> None:
         path = f"/api/v1/namespaces/{stage.namespace}"
         await stage.client.patch(
             path, stage.encode({"metadata": {"annotations": {"reroll.dev/auto": "true"}}})
@@ -327,7 +335,7 @@ class TestPolicy:
             assert await stage.rollouts("off") == 0
 
     async def test_follow_names_what_the_template_does_not(
-        self, stage: Any, control: Controller, new_workload: Any
+        self, stage: Stage, control: Controller, new_workload: NewWorkload
     ) -> None:
         await stage.config_map("rules", {"a": "1", "b": "1"})
         await stage.create(new_workload("web", annotations={"reroll.dev/follow": "configmap/rules#a"}))
@@ -339,7 +347,7 @@ class TestPolicy:
         await stage.rolled("web", 1)
 
     async def test_ignored_objects_and_opting_in_later(
-        self, stage: Any, control: Controller, new_workload: Any
+        self, stage: Stage, control: Controller, new_workload: NewWorkload
     ) -> None:
         await stage.config_map("app", {"used": "1"}, annotations={"reroll.dev/ignore": "true"})
         await stage.create(new_workload("web", annotations={}, **env("used")))
@@ -362,7 +370,7 @@ class TestPolicy:
         ],
     )
     async def test_annotations_of_reloader(
-        self, stage: Any, control: Controller, new_workload: Any, annotations: dict[str, str]
+        self, stage: Stage, control: Controller, new_workload: NewWorkload, annotations: dict[str, str]
     ) -> None:
         await stage.config_map("app", {"used": "1"})
         await stage.create(new_workload("web", annotations=annotations, **env("used")))
@@ -371,7 +379,7 @@ class TestPolicy:
         await stage.rolled("web", 1)
 
     async def test_a_bad_annotation_stops_only_itself(
-        self, stage: Any, control: Controller, new_workload: Any
+        self, stage: Stage, control: Controller, new_workload: NewWorkload
     ) -> None:
         await stage.config_map("app", {"used": "1"})
         annotations = {"reroll.dev/auto": "true", "reroll.dev/settle": "soon", "reroll.dev/atuo": "x"}

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from reroll.app import Controller
 from reroll.kube.errors import Forbidden, Unreachable
+from tests.conftest import Kubectl
+from tests.controller.conftest import Stage
 
 Json = dict[str, Any]
 LEVEL = [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
@@ -31,7 +34,7 @@ def job(name: str = "import", *, runs: bool = True, **fields: Any) -> Json:
     }
 
 
-async def running(stage: Any, name: str = "import", **fields: Any) -> Json:
+async def running(stage: Stage, name: str = "import", **fields: Any) -> Json:
     """A ConfigMap, and a Job of it that was adopted."""
     await stage.config_map("app", {"level": "info"})
     await stage.create(job(name, **fields))
@@ -40,7 +43,7 @@ async def running(stage: Any, name: str = "import", **fields: Any) -> Json:
     return found
 
 
-async def again(stage: Any, old: Json) -> Json:
+async def again(stage: Stage, old: Json) -> Json:
     """The Job that took its place."""
 
     async def another() -> Json | None:
@@ -54,7 +57,7 @@ async def again(stage: Any, old: Json) -> Json:
     return found
 
 
-async def test_one_that_runs_is_created_again_once(stage: Any) -> None:
+async def test_one_that_runs_is_created_again_once(stage: Stage) -> None:
     async with stage.controller() as control:
         owner = (
             await stage.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owner"}})
@@ -101,24 +104,25 @@ async def test_one_that_runs_is_created_again_once(stage: Any) -> None:
         await stage.set("ConfigMap", "app", {"level": "trace"})
         await again(stage, new)
     async with stage.controller() as control:
-        before = await stage.get("Job", "import")
+        last = await stage.get("Job", "import")
         await stage.quiet(control)
-        assert (await stage.get("Job", "import"))["metadata"]["uid"] == before["metadata"]["uid"]
+        assert (await stage.get("Job", "import"))["metadata"]["uid"] == last["metadata"]["uid"]
 
 
-async def alone(stage: Any) -> bool:
+async def alone(stage: Stage) -> bool:
     """There is no Job but the one that the tests are about."""
     items = stage._json(await stage.client.list_page(stage.path("Job")))["items"]
     return [item["metadata"]["name"] for item in items] == ["import"]
 
 
-def records(control: Any) -> float:
+def records(control: Controller) -> float:
     """How often a record was corrected so far."""
-    found: float = control.metrics.registry.get_sample_value("reroll_decisions_total", {"kind": "record"})
+    found = control.metrics.registry.get_sample_value("reroll_decisions_total", {"kind": "record"})
+    assert found is not None
     return found
 
 
-async def test_the_pods_of_the_old_one_go_with_it(stage: Any) -> None:
+async def test_the_pods_of_the_old_one_go_with_it(stage: Stage) -> None:
     async with stage.controller():
         old = await running(stage)
         await stage.until(lambda: pods_of(stage, old), "it has no pod")
@@ -132,7 +136,7 @@ async def test_the_pods_of_the_old_one_go_with_it(stage: Any) -> None:
         await stage.until(gone, "the old pod is still there")
 
 
-async def pods_of(stage: Any, owner: Json) -> list[Json]:
+async def pods_of(stage: Stage, owner: Json) -> list[Json]:
     items = stage._json(await stage.client.list_page(stage.path("Pod")))["items"]
     return [
         pod
@@ -141,7 +145,7 @@ async def pods_of(stage: Any, owner: Json) -> list[Json]:
     ]
 
 
-async def test_one_that_is_finished_is_left_alone(stage: Any) -> None:
+async def test_one_that_is_finished_is_left_alone(stage: Stage) -> None:
     async with stage.controller() as control:
         await stage.config_map("app", {"level": "info"})
         created = await stage.create(job(runs=False))
@@ -160,7 +164,7 @@ async def test_one_that_is_finished_is_left_alone(stage: Any) -> None:
         assert await stage.events("import") == []
 
 
-async def test_one_that_is_suspended_is_recorded_and_stays(stage: Any) -> None:
+async def test_one_that_is_suspended_is_recorded_and_stays(stage: Stage) -> None:
     async with stage.controller() as control:
         old = await running(stage, suspend=True)
         await stage.set("ConfigMap", "app", {"level": "debug"})
@@ -171,7 +175,7 @@ async def test_one_that_is_suspended_is_recorded_and_stays(stage: Any) -> None:
         assert found["metadata"]["uid"] == old["metadata"]["uid"]
 
 
-async def test_one_with_a_selector_of_its_own_keeps_it(stage: Any) -> None:
+async def test_one_with_a_selector_of_its_own_keeps_it(stage: Stage) -> None:
     async with stage.controller():
         selector = {"matchLabels": {"app": "import"}}
         old = await running(stage, manualSelector=True, selector=selector)
@@ -201,7 +205,7 @@ spec: {policyName: %(name)s, validationActions: [Deny]}
 """
 
 
-async def test_where_the_new_one_would_be_refused_the_old_one_stays(stage: Any, kubectl: Any) -> None:
+async def test_where_the_new_one_would_be_refused_the_old_one_stays(stage: Stage, kubectl: Kubectl) -> None:
     policy = POLICY % {"name": stage.namespace}
     async with stage.controller() as control:
         old = await running(stage)
@@ -220,10 +224,11 @@ async def test_where_the_new_one_would_be_refused_the_old_one_stays(stage: Any, 
             await again(stage, old)
         finally:
             await asyncio.to_thread(kubectl, "delete", "-f", "-", input=policy)
+        assert control.acting.lead is not None
         assert not control.acting.lead.reconciler.unfinished()
 
 
-async def refused(stage: Any) -> bool:
+async def refused(stage: Stage) -> bool:
     try:
         await stage.client.create(stage.path("Job") + "?dryRun=All", stage.encode(job("probe")))
     except Exception as error:
@@ -231,7 +236,7 @@ async def refused(stage: Any) -> bool:
     return False
 
 
-async def test_a_quota_that_the_old_one_fills_is_no_reason_to_keep_it(stage: Any) -> None:
+async def test_a_quota_that_the_old_one_fills_is_no_reason_to_keep_it(stage: Stage) -> None:
     async with stage.controller():
         old = await running(stage)
         quota = {
@@ -255,7 +260,9 @@ async def test_a_quota_that_the_old_one_fills_is_no_reason_to_keep_it(stage: Any
 class Lossy:
     """Makes requests of a controller for Jobs fail: `before` they reach the server, or after (the answer is lost)."""
 
-    def __init__(self, control: Any, method: str, times: int, *, before: bool, error: Exception) -> None:
+    def __init__(
+        self, control: Controller, method: str, times: int, *, before: bool, error: Exception
+    ) -> None:
         self.failed = 0
         real = getattr(control.client, method)
 
@@ -287,7 +294,7 @@ LOST = Unreachable("lost on the way")
     ids=["delete unsent", "delete unanswered", "create unsent", "create unanswered", "create refused"],
 )
 async def test_a_request_that_fails_loses_no_job(
-    stage: Any, method: str, before: bool, error: Exception
+    stage: Stage, method: str, before: bool, error: Exception
 ) -> None:
     async with stage.controller() as control:
         old = await running(stage)
@@ -297,6 +304,7 @@ async def test_a_request_that_fails_loses_no_job(
         await stage.quiet(control)
         assert lossy.failed == 1
         assert (await stage.get("Job", "import"))["metadata"]["uid"] == new["metadata"]["uid"]
+        assert control.acting.lead is not None
         assert not control.acting.lead.reconciler.unfinished()
         if method == "create" and before:
 
@@ -306,7 +314,7 @@ async def test_a_request_that_fails_loses_no_job(
             await stage.until(told, "no Event says that it failed")
 
 
-async def test_what_is_refused_for_long_is_tried_for_ever_and_told(stage: Any) -> None:
+async def test_what_is_refused_for_long_is_tried_for_ever_and_told(stage: Stage) -> None:
     async with stage.controller() as control:
         old = await running(stage)
         lossy = Lossy(control, "create", 4, before=True, error=Forbidden("not today", status=403))
@@ -320,7 +328,7 @@ async def test_what_is_refused_for_long_is_tried_for_ever_and_told(stage: Any) -
         assert lossy.failed == 4
 
 
-async def test_a_controller_that_is_stopped_in_between_finishes_first(stage: Any) -> None:
+async def test_a_controller_that_is_stopped_in_between_finishes_first(stage: Stage) -> None:
     async with stage.controller() as control:
         old = await running(stage)
         lossy = Lossy(control, "create", 3, before=True, error=LOST)
@@ -333,7 +341,7 @@ async def test_a_controller_that_is_stopped_in_between_finishes_first(stage: Any
 class TestAControllerThatIsKilledInBetween:
     """What it has deleted is created by the next one, from the stand-in."""
 
-    async def killed(self, stage: Any, after: str, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Json:
+    async def killed(self, stage: Stage, after: str, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Json:
         """The Job as it was. The process ends after the request `after` ("delete" of the old, or "create" of the
         new one, or nothing but the stand-in was done)."""
         async with stage.controller() as control:
@@ -361,7 +369,8 @@ class TestAControllerThatIsKilledInBetween:
                 found: bytes = await delete(path, *arguments, **options)
                 return found
 
-            control.client.create, control.client.delete = ending_create, ending_delete
+            control.client.create = ending_create  # type: ignore[method-assign]
+            control.client.delete = ending_delete  # type: ignore[method-assign]
             await stage.set("ConfigMap", "app", {"level": "debug"})
             async with asyncio.timeout(10):
                 await reached.wait()
@@ -374,7 +383,7 @@ class TestAControllerThatIsKilledInBetween:
 
     @pytest.mark.parametrize("after", ["stand-in", "delete", "create"])
     async def test_the_next_one_goes_on(
-        self, stage: Any, after: str, monkeypatch: pytest.MonkeyPatch
+        self, stage: Stage, after: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("reroll.modes.recreate._LEFT_BEHIND", 0.2)
         metadata = {"annotations": {"reroll.dev/auto": "true", "note": "kept"}, "labels": {"team": "web"}}
@@ -395,7 +404,7 @@ class TestAControllerThatIsKilledInBetween:
         assert new["spec"]["template"]["metadata"]["annotations"].keys() == {"reroll.dev/config"}
 
 
-async def test_a_finalizer_of_the_old_one_is_waited_for(stage: Any) -> None:
+async def test_a_finalizer_of_the_old_one_is_waited_for(stage: Stage) -> None:
     async with stage.controller():
         metadata = {"annotations": {"reroll.dev/auto": "true"}, "finalizers": ["example.com/keep"]}
         old = await running(stage, metadata=metadata)
@@ -411,7 +420,7 @@ async def test_a_finalizer_of_the_old_one_is_waited_for(stage: Any) -> None:
         await stage.patch("Job", "import", {"metadata": {"finalizers": None}})
 
 
-async def test_somebody_elses_successor_is_taken_as_it_is(stage: Any) -> None:
+async def test_somebody_elses_successor_is_taken_as_it_is(stage: Stage) -> None:
     """A GitOps tool was quicker: its Job was made after the change, and is not made again."""
     async with stage.controller() as control:
         old = await running(stage)
@@ -419,12 +428,12 @@ async def test_somebody_elses_successor_is_taken_as_it_is(stage: Any) -> None:
 
         async def create(path: str, body: bytes, **options: Any) -> bytes:
             if path.endswith("/jobs") and b"stands-in-for" not in body:
-                control.client.create = real
+                control.client.create = real  # type: ignore[method-assign]
                 await stage.create(job())
             found: bytes = await real(path, body, **options)
             return found
 
-        control.client.create = create
+        control.client.create = create  # type: ignore[method-assign]
         await stage.set("ConfigMap", "app", {"level": "debug"})
         new = await again(stage, old)
         await stage.adopted("import", "Job")

@@ -130,6 +130,131 @@ class TestFairness:
         assert await take(queue, 4) == ["a1", "b0", "a0", "a2"]
 
 
+class TestPlaces:
+    """A queue of which no more keys are in hand at once than there are places."""
+
+    @staticmethod
+    async def ready(queue: Queue[str]) -> list[str]:
+        """What is handed out now, and stays in hand."""
+        taken = []
+        try:
+            while True:
+                async with asyncio.timeout(0.001):
+                    taken.append(await queue.get())
+        except TimeoutError:
+            return taken
+
+    @staticmethod
+    def crowd(queue: Queue[str], count: int, flow: str = "crowd") -> None:
+        for number in range(count):
+            queue.add(f"{flow}-{number}", flow=flow)
+
+    async def test_a_flow_that_is_alone_leaves_one_place(self) -> None:
+        queue: Queue[str] = Queue(places=lambda: 5)
+        self.crowd(queue, 100)
+        assert len(await self.ready(queue)) == 4
+        queue.add("bystander", flow="other")
+        assert await self.ready(queue) == ["bystander"]
+        queue.add("third", flow="third")
+        assert await self.ready(queue) == [], "there is no place left"
+        assert queue.in_hand == 5
+
+    async def test_a_crowd_holds_back_to_its_share_while_another_is_at_work(self) -> None:
+        queue: Queue[str] = Queue(places=lambda: 9)
+        self.crowd(queue, 100)
+        hands = await self.ready(queue)
+        queue.add("bystander", flow="other")
+        assert await self.ready(queue) == ["bystander"]
+        for key in hands[:4]:
+            queue.done(key)
+            assert await self.ready(queue) == [], "it has more than half of the places"
+        queue.done(hands[4])
+        assert await self.ready(queue) == ["crowd-8"], "it had less than its half"
+        queue.done("bystander")
+        assert len(await self.ready(queue)) == 4, "it is alone again"
+
+    async def test_two_crowds_share_and_a_newcomer_still_has_a_place(self) -> None:
+        queue: Queue[str] = Queue(places=lambda: 9)
+        self.crowd(queue, 100, "one")
+        self.crowd(queue, 100, "two")
+        taken = await self.ready(queue)
+        assert [key[:3] for key in taken] == ["one", "two"] * 4
+        queue.add("bystander", flow="other")
+        assert await self.ready(queue) == ["bystander"]
+
+    async def test_many_flows_of_one_key_use_all_places(self) -> None:
+        queue: Queue[str] = Queue(places=lambda: 9)
+        for number in range(100):
+            queue.add(f"key-{number}", flow=number)
+        assert len(await self.ready(queue)) == 9
+
+    @pytest.mark.parametrize("places", [0, 1, 2])
+    async def test_there_is_always_one_place(self, places: int) -> None:
+        queue: Queue[str] = Queue(places=lambda: places)
+        self.crowd(queue, 10)
+        assert await self.ready(queue) == ["crowd-0"]
+        queue.done("crowd-0")
+        assert await self.ready(queue) == ["crowd-1"]
+
+    async def test_more_places_wake_as_many_workers(self) -> None:
+        places = 3
+        queue: Queue[str] = Queue(places=lambda: places)
+        self.crowd(queue, 100)
+        begun: list[str] = []
+        finish = asyncio.Event()
+
+        async def work() -> None:
+            while True:
+                key = await queue.get()
+                begun.append(key)
+                await finish.wait()
+                queue.done(key)
+                await asyncio.sleep(3600)
+
+        workers = [asyncio.create_task(work()) for _ in range(40)]
+        await asyncio.sleep(1)
+        assert len(begun) == 2
+        places = 11
+        finish.set()
+        finish = asyncio.Event()
+        await asyncio.sleep(1)
+        assert queue.in_hand == 10
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+    async def test_fewer_places_take_nothing_from_anybody(self) -> None:
+        places = 6
+        queue: Queue[str] = Queue(places=lambda: places)
+        self.crowd(queue, 100)
+        hands = await self.ready(queue)
+        places = 2
+        for key in hands[:4]:
+            queue.done(key)
+            assert await self.ready(queue) == []
+        queue.done(hands[4])
+        assert len(await self.ready(queue)) == 1
+
+    @pytest.mark.parametrize("workers", [1, 7, 40])
+    async def test_all_of_every_flow_is_done_in_the_end(self, workers: int) -> None:
+        places = iter([1, 5, 2, 40, 3, 9] * 10_000)
+        queue: Queue[str] = Queue(places=lambda: next(places))
+        for number in range(300):
+            queue.add(f"key-{number}", flow=number % 7 and number)
+        finished: list[str] = []
+
+        async def work() -> None:
+            while len(finished) < 300:
+                key = await queue.get()
+                await asyncio.sleep(0.01)
+                finished.append(key)
+                queue.done(key)
+            queue.close()
+
+        await asyncio.gather(*(work() for _ in range(workers)), return_exceptions=True)
+        assert sorted(finished) == sorted(f"key-{number}" for number in range(300))
+
+
 class TestProcessing:
     async def test_a_key_in_hand_is_not_handed_out_again_until_done(self) -> None:
         queue: Queue[str] = Queue()

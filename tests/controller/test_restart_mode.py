@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
+from reroll.app import Controller
 from reroll.core.kinds import WorkloadKind
+from tests.controller.conftest import Define, NewWorkload, Stage
 
 Json = dict[str, Any]
 LEVEL = {"env": [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]}
 RESTART = {"reroll.dev/auto": "true", "reroll.dev/mode": "restart"}
 
 
-async def pods(stage: Any, name: str = "web") -> dict[str, Json]:
+async def pods(stage: Stage, name: str = "web") -> dict[str, Json]:
     """Uid -> pod of a workload, of those that are not being deleted."""
     items = stage._json(await stage.client.list_page(stage.path("Pod") + f"?labelSelector=app%3D{name}"))[
         "items"
@@ -28,7 +30,7 @@ def is_ready(pod: Json) -> bool:
     )
 
 
-async def running(stage: Any, count: int, name: str = "web") -> dict[str, Json]:
+async def running(stage: Stage, count: int, name: str = "web") -> dict[str, Json]:
     """Wait until so many pods are ready."""
 
     async def ready() -> dict[str, Json] | None:
@@ -39,12 +41,12 @@ async def running(stage: Any, count: int, name: str = "web") -> dict[str, Json]:
     return found
 
 
-async def restarting(stage: Any, kind: str = "Deployment") -> str | None:
+async def restarting(stage: Stage, kind: str = "Deployment") -> str | None:
     value: str | None = (await stage.get(kind, "web"))["metadata"]["annotations"].get("reroll.dev/restarting")
     return value
 
 
-async def restarted(stage: Any, before: dict[str, Json], kind: str = "Deployment") -> dict[str, Json]:
+async def restarted(stage: Stage, before: dict[str, Json], kind: str = "Deployment") -> dict[str, Json]:
     """Wait until other pods run in place of these, and nothing is left to do."""
 
     async def done() -> dict[str, Json] | None:
@@ -63,7 +65,7 @@ async def restarted(stage: Any, before: dict[str, Json], kind: str = "Deployment
 class Evictions:
     """What a controller evicts, and how many pods of the workload were ready at that moment."""
 
-    def __init__(self, stage: Any, control: Any) -> None:
+    def __init__(self, stage: Stage, control: Controller) -> None:
         self.names: list[str] = []
         self.ready: list[int] = []
         real = control.client.create
@@ -75,34 +77,42 @@ class Evictions:
             found: bytes = await real(path, body, **options)
             return found
 
-        control.client.create = create
+        control.client.create = create  # type: ignore[method-assign]
+
+
+class Budget:
+    """The PodDisruptionBudget of the pods."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._path = f"/apis/policy/v1/namespaces/{stage.namespace}/poddisruptionbudgets"
+
+    async def make(self, **spec: Any) -> None:
+        """Create it, and wait until it counts the pods."""
+        spec["selector"] = {"matchLabels": {"app": "web"}}
+        manifest = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"}}
+        await self._stage.client.create(self._path, self._stage.encode({**manifest, "spec": spec}))
+
+        async def counted() -> bool:
+            found = self._stage._json(await self._stage.client.get(f"{self._path}/web"))
+            return bool(found.get("status", {}).get("expectedPods"))
+
+        await self._stage.until(counted, "the budget is not counted")
+
+    async def remove(self) -> None:
+        await self._stage.client.delete(f"{self._path}/web")
 
 
 @pytest.fixture
-async def budget(stage: Any) -> Any:
+async def budget(stage: Stage) -> Budget:
     """Makes a PodDisruptionBudget of the pods, and takes it away."""
-    path = f"/apis/policy/v1/namespaces/{stage.namespace}/poddisruptionbudgets"
-
-    async def make(**spec: Any) -> None:
-        spec["selector"] = {"matchLabels": {"app": "web"}}
-        manifest = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"}}
-        await stage.client.create(path, stage.encode({**manifest, "spec": spec}))
-
-        async def counted() -> bool:
-            found = stage._json(await stage.client.get(f"{path}/web"))
-            return bool(found.get("status", {}).get("expectedPods"))
-
-        await stage.until(counted, "the budget is not counted")
-
-    async def remove() -> None:
-        await stage.client.delete(f"{path}/web")
-
-    make.remove = remove  # type: ignore[attr-defined]
-    return make
+    return Budget(stage)
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
-async def test_pods_are_replaced_one_after_another(stage: Any, new_workload: Any, kind: str) -> None:
+async def test_pods_are_replaced_one_after_another(
+    stage: Stage, new_workload: NewWorkload, kind: str
+) -> None:
     await stage.config_map("app", {"level": "info", "other": "1"})
     created = await stage.create(
         new_workload("web", kind=kind, annotations=RESTART, replicas=3, container=LEVEL)
@@ -132,11 +142,13 @@ async def test_pods_are_replaced_one_after_another(stage: Any, new_workload: Any
         assert (await pods(stage)).keys() == now.keys()
 
 
-async def test_a_budget_delays_it_and_is_told(stage: Any, new_workload: Any, budget: Any) -> None:
+async def test_a_budget_delays_it_and_is_told(
+    stage: Stage, new_workload: NewWorkload, budget: Budget
+) -> None:
     await stage.config_map("app", {"level": "info"})
     await stage.create(new_workload("web", annotations=RESTART, replicas=2, container=LEVEL))
     before = await running(stage, 2)
-    await budget(minAvailable="100%")
+    await budget.make(minAvailable="100%")
     async with stage.controller():
         await stage.adopted("web")
         await stage.set("ConfigMap", "app", {"level": "debug"})
@@ -151,7 +163,7 @@ async def test_a_budget_delays_it_and_is_told(stage: Any, new_workload: Any, bud
         assert len([e for e in await stage.events("web") if e["reason"] == "Held"]) == 1
 
 
-async def test_those_that_are_not_ready_go_first(stage: Any, new_workload: Any) -> None:
+async def test_those_that_are_not_ready_go_first(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.config_map("app", {"level": "info"})
     await stage.create(new_workload("web", annotations=RESTART, replicas=3, container=LEVEL))
     before = await running(stage, 3)
@@ -172,7 +184,7 @@ async def test_those_that_are_not_ready_go_first(stage: Any, new_workload: Any) 
 
 
 async def test_a_controller_that_ends_in_the_middle_is_followed_by_one_that_goes_on(
-    stage: Any, new_workload: Any, budget: Any
+    stage: Stage, new_workload: NewWorkload, budget: Budget
 ) -> None:
     await stage.config_map("app", {"level": "info"})
     await stage.create(new_workload("web", annotations=RESTART, replicas=3, container=LEVEL))
@@ -190,7 +202,7 @@ async def test_a_controller_that_ends_in_the_middle_is_followed_by_one_that_goes
             found: bytes = await real(path, body, **options)
             return found
 
-        control.client.create = first_only
+        control.client.create = first_only  # type: ignore[method-assign]
         await stage.set("ConfigMap", "app", {"level": "debug"})
 
         async def one_is_new() -> dict[str, Json] | None:
@@ -214,7 +226,7 @@ def kill_actors() -> None:
             task.cancel()
 
 
-async def test_a_pod_that_was_created_after_the_change_stays(stage: Any, new_workload: Any) -> None:
+async def test_a_pod_that_was_created_after_the_change_stays(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.config_map("app", {"level": "info"})
     await stage.create(new_workload("web", annotations=RESTART, replicas=1, container=LEVEL))
     before = await running(stage, 1)
@@ -240,17 +252,17 @@ async def test_a_pod_that_was_created_after_the_change_stays(stage: Any, new_wor
     assert new in await pods(stage)
 
 
-async def over(stage: Any) -> bool:
+async def over(stage: Stage) -> bool:
     return await restarting(stage) is None
 
 
 async def test_where_the_mode_is_taken_away_the_rest_stays(
-    stage: Any, new_workload: Any, budget: Any
+    stage: Stage, new_workload: NewWorkload, budget: Budget
 ) -> None:
     await stage.config_map("app", {"level": "info"})
     await stage.create(new_workload("web", annotations=RESTART, replicas=2, container=LEVEL))
     before = await running(stage, 2)
-    await budget(minAvailable="100%")
+    await budget.make(minAvailable="100%")
     async with stage.controller() as control:
         await stage.adopted("web")
         await stage.set("ConfigMap", "app", {"level": "debug"})
@@ -263,7 +275,7 @@ async def test_where_the_mode_is_taken_away_the_rest_stays(
 
 
 async def test_an_operator_that_undoes_changes_of_its_template_has_nothing_to_undo(
-    stage: Any, new_workload: Any
+    stage: Stage, new_workload: NewWorkload
 ) -> None:
     """It writes the Deployment as it wants it, annotations included, whenever it looks different."""
     await stage.config_map("app", {"level": "info"})
@@ -304,7 +316,7 @@ async def test_an_operator_that_undoes_changes_of_its_template_has_nothing_to_un
     assert "annotation" in undone
 
 
-async def test_a_kind_whose_pods_are_not_found_is_told(stage: Any, define: Any) -> None:
+async def test_a_kind_whose_pods_are_not_found_is_told(stage: Stage, define: Define) -> None:
     kind = WorkloadKind("Service", "serving.knative.dev", "v1", "services", custom=True)
     stage.kinds[kind.id] = kind
     await stage.config_map("app", {"level": "info"})

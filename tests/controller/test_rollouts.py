@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from reroll.app import Controller
 from reroll.core.kinds import ROLLOUT
 from reroll.core.records import WorkloadId
 from reroll.insight.explain import explain
 from reroll.insight.explanation import Explanation
 from reroll.settings import Settings
+from tests.controller.conftest import NewWorkload, Stage
 
 Json = dict[str, Any]
 LEVEL = [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
@@ -41,18 +43,18 @@ def template() -> Json:
 
 
 @pytest.fixture
-def deployment(new_workload: Any) -> Json:
+def deployment(new_workload: NewWorkload) -> Json:
     """The Deployment that Rollouts name: scaled down, and not annotated."""
     found: Json = new_workload("template", replicas=0, annotations={}, container={"env": LEVEL})
     return found
 
 
-async def restart_at(stage: Any, name: str = "web") -> str | None:
+async def restart_at(stage: Stage, name: str = "web") -> str | None:
     value: str | None = (await stage.get("Rollout", name))["spec"].get("restartAt")
     return value
 
 
-async def test_with_the_mode_restart_its_controller_is_told(stage: Any) -> None:
+async def test_with_the_mode_restart_its_controller_is_told(stage: Stage) -> None:
     await stage.config_map("app", {"level": "info"})
     await stage.create(a_rollout(annotations={"reroll.dev/mode": "restart"}, template=template()))
     before = datetime.now(UTC).replace(microsecond=0)
@@ -74,7 +76,7 @@ async def test_with_the_mode_restart_its_controller_is_told(stage: Any) -> None:
 
 
 class TestWithTheTemplateOfADeployment:
-    async def test_it_follows_what_the_deployment_consumes(self, stage: Any, deployment: Json) -> None:
+    async def test_it_follows_what_the_deployment_consumes(self, stage: Stage, deployment: Json) -> None:
         await stage.config_map("app", {"level": "info", "other": "1"})
         await stage.create(deployment)
         await stage.create(a_rollout(workloadRef=REF))
@@ -87,9 +89,9 @@ class TestWithTheTemplateOfADeployment:
             told = await stage.until(lambda: restart_at(stage), "restartAt is not set")
             await stage.quiet(control)
             assert await restart_at(stage) == told
-            found = await explained(stage)
-            assert not found.stale
-            assert [config.config for config in found.configs] == ["configmap/app"]
+            told_of = await explained(stage)
+            assert not told_of.stale
+            assert [config.config for config in told_of.configs] == ["configmap/app"]
             [event] = await stage.until(lambda: stage.events("web"), "no Event")
             assert "configmap/app changed (level): container main: env LEVEL" in event["note"]
         found = await stage.get("Rollout", "web")
@@ -111,7 +113,9 @@ class TestWithTheTemplateOfADeployment:
 
             await stage.until(again, "it was not restarted for what changed meanwhile")
 
-    async def test_the_owners_change_of_the_deployment_is_enough(self, stage: Any, deployment: Json) -> None:
+    async def test_the_owners_change_of_the_deployment_is_enough(
+        self, stage: Stage, deployment: Json
+    ) -> None:
         await stage.config_map("app", {"level": "info"})
         await stage.create(deployment)
         await stage.create(a_rollout(workloadRef=REF))
@@ -128,7 +132,7 @@ class TestWithTheTemplateOfADeployment:
             assert await restart_at(stage) is None
             assert await stage.adopted("web", "Rollout") != before
 
-    async def test_a_change_of_what_it_consumes_is_followed(self, stage: Any, deployment: Json) -> None:
+    async def test_a_change_of_what_it_consumes_is_followed(self, stage: Stage, deployment: Json) -> None:
         await stage.config_map("app", {"level": "info"})
         await stage.config_map("more", {"level": "info"})
         await stage.create(deployment)
@@ -156,7 +160,7 @@ class TestWithTheTemplateOfADeployment:
             await stage.until(lambda: restart_at(stage), "restartAt is not set")
 
     async def test_while_the_deployment_is_missing_nothing_is_concluded(
-        self, stage: Any, deployment: Json
+        self, stage: Stage, deployment: Json
     ) -> None:
         await stage.config_map("app", {"level": "info"})
         await stage.create(deployment)
@@ -173,7 +177,7 @@ class TestWithTheTemplateOfADeployment:
             await stage.create(deployment)
             await stage.until(lambda: restart_at(stage), "restartAt is not set")
 
-    async def test_one_that_comes_before_its_deployment(self, stage: Any, deployment: Json) -> None:
+    async def test_one_that_comes_before_its_deployment(self, stage: Stage, deployment: Json) -> None:
         await stage.config_map("app", {"level": "info"})
         await stage.create(a_rollout(workloadRef=REF))
         async with stage.controller():
@@ -182,7 +186,7 @@ class TestWithTheTemplateOfADeployment:
             await stage.set("ConfigMap", "app", {"level": "debug"})
             await stage.until(lambda: restart_at(stage), "restartAt is not set")
 
-    async def test_two_can_share_one(self, stage: Any, deployment: Json) -> None:
+    async def test_two_can_share_one(self, stage: Stage, deployment: Json) -> None:
         await stage.config_map("app", {"level": "info"})
         await stage.create(deployment)
         for name in ("web", "api"):
@@ -198,7 +202,7 @@ class TestWithTheTemplateOfADeployment:
             assert not control.store._borrowers
 
     async def test_one_that_gets_a_template_of_its_own_is_rolled_by_it(
-        self, stage: Any, deployment: Json
+        self, stage: Stage, deployment: Json
     ) -> None:
         await stage.config_map("app", {"level": "info"})
         await stage.create(deployment)
@@ -219,7 +223,7 @@ class TestWithTheTemplateOfADeployment:
             assert await restart_at(stage) is None
 
 
-async def explained(stage: Any) -> Explanation:
+async def explained(stage: Stage) -> Explanation:
     """What `reroll explain rollout/web` says."""
     workload = WorkloadId("Rollout", stage.namespace, "web")
     return await explain(
@@ -227,13 +231,13 @@ async def explained(stage: Any) -> Explanation:
     )
 
 
-async def forgotten(control: Any) -> bool:
+async def forgotten(control: Controller) -> bool:
     return not any(w.kind == "Deployment" for w in control.store.workloads())
 
 
-async def alone(control: Any) -> bool:
+async def alone(control: Controller) -> bool:
     return not any(w.kind == "Rollout" for w in control.store.workloads())
 
 
-async def alone_with_it(control: Any) -> bool:
+async def alone_with_it(control: Controller) -> bool:
     return not control.store._borrowers

@@ -51,7 +51,9 @@ def test_a_second_deletion_takes_nothing_back(stones: Tombstones[str]) -> None:
 
 
 def test_what_is_there_again(stones: Tombstones[str]) -> None:
+    assert "app" in stones
     stones.clear("app")
+    assert "app" not in stones
     assert stones.allows("app", 3)
 
 
@@ -60,6 +62,7 @@ def test_only_for_so_long() -> None:
     stones = Tombstones[str](clock)
     stones.deleted("app", 20)
     clock.now += KEPT + 1
+    assert "app" not in stones
     assert stones.allows("app", 3)
     stones.deleted("other", 21)
     assert len(stones) == 1

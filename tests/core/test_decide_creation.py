@@ -161,6 +161,15 @@ def test_what_every_pod_has_read_at_its_start_is_recorded() -> None:
     assert ask(OTHER, applied=adopted(THERE)).kind is Kind.ROLL
 
 
+def test_what_only_new_pods_have_mounted_is_known_to_those_that_were_rolled_for_it() -> None:
+    """Of several contents the oldest stands for the class, so that a rotation to any other differs from it."""
+    mixed = replace(THERE, mounted=((OTHER.keys, OTHER.digests),))
+    found = ask(mixed, applied=adopted(OTHER))
+    assert (found.kind, found.applied) == (Kind.SKIP, None)
+    assert "newer version" in found.notes[0]
+    assert ask(THERE, applied=adopted(OTHER)).kind is Kind.ROLL
+
+
 def test_a_change_is_described() -> None:
     found = ask(OTHER, applied=adopted(THERE))
     assert found.reason == "configmap/app changed (PORT)"

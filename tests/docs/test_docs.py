@@ -16,6 +16,7 @@ import yaml
 
 from reroll.cli.controller import controller
 from reroll.cli.main import app
+from reroll.controller.announce import BEHIND
 from reroll.controller.metrics import REASONS, Metrics
 from reroll.core import policy
 from reroll.core.applied import PREFIX
@@ -23,7 +24,6 @@ from reroll.core.decide import Kind
 from reroll.core.policy import PolicyDefaults, native_layer, resolve
 from reroll.core.selector import parse_items, shared_with
 from reroll.dialects import reloader
-from reroll.kube import lease
 from reroll.settings import PREFIX as ENVIRONMENT
 from reroll.settings import Settings, load
 
@@ -161,7 +161,7 @@ def test_every_annotation_and_no_other() -> None:
         for key in re.findall(r"(?<!sandbox\.)reroll\.dev/[a-z][a-z-]*[a-z]", path.read_text())
     }
     # A wrong word is shown once, as what is wrong with it; the other is on the Lease, and on no object of a user.
-    assert everywhere - known == {"reroll.dev/atuo", lease.BEHIND}
+    assert everywhere - known == {"reroll.dev/atuo", BEHIND}
 
 
 def test_every_annotation_of_reloader() -> None:

@@ -19,6 +19,7 @@ from reroll.insight.explain import explain
 from reroll.insight.explanation import ConfigExplanation, Explanation
 from reroll.settings import Settings
 from tests.cli.command import reroll
+from tests.controller.conftest import NewWorkload, Stage
 
 VALUE = "correct-horse-battery"
 
@@ -28,7 +29,7 @@ def container() -> dict[str, Any]:
     return {"env": [refs], "envFrom": [{"secretRef": {"name": "db"}}]}
 
 
-async def ask(stage: Any, name: str = "web", **settings: Any) -> Explanation:
+async def ask(stage: Stage, name: str = "web", **settings: Any) -> Explanation:
     return await explain(
         stage.client,
         WorkloadId("Deployment", stage.namespace, name),
@@ -43,7 +44,7 @@ def text(explanation: Explanation) -> str:
     return out.getvalue()
 
 
-async def test_up_to_date_then_stale_then_followed(stage: Any, new_workload: Any) -> None:
+async def test_up_to_date_then_stale_then_followed(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.config_map("app", {"level": "info", "other": "1"})
     await stage.secret("db", {"password": VALUE})
     await stage.create(new_workload("web", container=container()))
@@ -82,7 +83,7 @@ async def test_up_to_date_then_stale_then_followed(stage: Any, new_workload: Any
 
 @pytest.mark.parametrize("marks", ["reroll", "env-vars", "annotations", "wave"])
 async def test_marks_of_any_style_are_no_change_by_somebody_else(
-    stage: Any, new_workload: Any, marks: str
+    stage: Stage, new_workload: NewWorkload, marks: str
 ) -> None:
     await stage.config_map("app", {"level": "info"})
     await stage.secret("db", {"password": VALUE})
@@ -101,7 +102,7 @@ async def test_marks_of_any_style_are_no_change_by_somebody_else(
 
 
 async def test_what_is_not_followed_and_what_is_missing_is_said(
-    stage: Any, control: Controller, new_workload: Any
+    stage: Stage, control: Controller, new_workload: NewWorkload
 ) -> None:
     await stage.create(new_workload("web", annotations={}, container=container()))
     found = await ask(stage)
@@ -114,7 +115,7 @@ async def test_what_is_not_followed_and_what_is_missing_is_said(
     assert "does not exist" in text(found)
 
 
-async def test_many_keys_and_one_that_is_left_out(stage: Any, new_workload: Any) -> None:
+async def test_many_keys_and_one_that_is_left_out(stage: Stage, new_workload: NewWorkload) -> None:
     """Of many keys one digest is recorded; a key that was chosen not to count is no difference."""
     await stage.config_map("big", {f"K{number}": "1" for number in range(40)})
     await stage.config_map("small", {"A": "1", "B": "1"})
@@ -144,7 +145,7 @@ def of(found: Explanation, config: str) -> ConfigExplanation:
     return next(c for c in found.configs if c.config == config)
 
 
-async def adopted(stage: Any, new_workload: Any, **settings: Any) -> None:
+async def adopted(stage: Stage, new_workload: NewWorkload, **settings: Any) -> None:
     """web, which reads configmap/app and secret/db, as a controller with these settings left it."""
     await stage.config_map("app", {"level": "info"})
     await stage.secret("db", {"password": VALUE})
@@ -155,7 +156,9 @@ async def adopted(stage: Any, new_workload: Any, **settings: Any) -> None:
     await stage.pods_older_than_now("web")
 
 
-async def test_a_deletion_that_rolls_is_not_said_to_roll_nothing(stage: Any, new_workload: Any) -> None:
+async def test_a_deletion_that_rolls_is_not_said_to_roll_nothing(
+    stage: Stage, new_workload: NewWorkload
+) -> None:
     """C15: the decision was to roll, and the note beside it said that the deletion alone rolls nothing."""
     await adopted(stage, new_workload)
     await stage.delete("ConfigMap", "app")
@@ -178,7 +181,7 @@ async def test_a_deletion_that_rolls_is_not_said_to_roll_nothing(stage: Any, new
     assert "rolls nothing" not in text(by_annotation)
 
 
-async def test_it_decides_as_a_controller_with_its_settings(stage: Any, new_workload: Any) -> None:
+async def test_it_decides_as_a_controller_with_its_settings(stage: Stage, new_workload: NewWorkload) -> None:
     """Each setting that can change the decision, asked where it does."""
     await adopted(stage, new_workload)
     await stage.set("ConfigMap", "app", {"level": "debug"})
@@ -218,7 +221,7 @@ async def test_it_decides_as_a_controller_with_its_settings(stage: Any, new_work
     assert next(s.value for s in found.policy if s.name == "settle") == "7s (at most 30s)"
 
 
-async def test_what_appears_is_told_by_on_create(stage: Any, new_workload: Any) -> None:
+async def test_what_appears_is_told_by_on_create(stage: Stage, new_workload: NewWorkload) -> None:
     refs = {
         "name": "MODE",
         "valueFrom": {"configMapKeyRef": {"name": "more", "key": "mode", "optional": True}},
@@ -236,7 +239,7 @@ async def test_what_appears_is_told_by_on_create(stage: Any, new_workload: Any) 
     assert of(found, "configmap/more").state == "not recorded yet"
 
 
-async def test_reloaders_annotations(stage: Any, new_workload: Any) -> None:
+async def test_reloaders_annotations(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.config_map("app", {"level": "info"})
     refs = {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}
     annotations = {"reloader.stakater.com/auto": "true"}
@@ -247,6 +250,7 @@ async def test_reloaders_annotations(stage: Any, new_workload: Any) -> None:
         """Whether it is followed: by a controller, and as explain says."""
         async with stage.controller(**settings) as control:
             entry = control.store.workload(WorkloadId("Deployment", stage.namespace, "web"))
+            assert entry is not None
             return entry.policy.enabled, (await ask(stage, **here, **settings)).enabled
 
     assert await follows() == (True, True)
@@ -261,7 +265,7 @@ async def test_reloaders_annotations(stage: Any, new_workload: Any) -> None:
 
 
 async def test_the_command_reads_settings_as_the_controller_does(
-    stage: Any, new_workload: Any, tmp_path: Path
+    stage: Stage, new_workload: NewWorkload, tmp_path: Path
 ) -> None:
     await adopted(stage, new_workload)
     await stage.delete("ConfigMap", "app")

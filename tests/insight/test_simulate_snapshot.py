@@ -20,6 +20,7 @@ from reroll.insight.simulation.scenario import from_options
 from reroll.insight.simulation.snapshot import is_snapshot, key_line, read_key, read_snapshot
 from reroll.insight.simulation.world import World
 from reroll.settings import Settings
+from tests.controller.conftest import NewWorkload, Stage
 
 VALUE = "correct-horse-battery"
 PLAIN = "staple-in-a-config-map"
@@ -120,7 +121,7 @@ def container() -> dict[str, Any]:
     return {"env": [refs], "envFrom": [{"secretRef": {"name": "db"}}]}
 
 
-async def taken(stage: Any, *, known: bool = True, **options: Any) -> tuple[bytes, DigestKey]:
+async def taken(stage: Stage, *, known: bool = True, **options: Any) -> tuple[bytes, DigestKey]:
     """A snapshot of the stage's namespace."""
     out = io.BytesIO()
     secret = DigestKeySecret(stage.client, stage.namespace, "reroll-digest-key")
@@ -131,7 +132,7 @@ async def taken(stage: Any, *, known: bool = True, **options: Any) -> tuple[byte
     return out.getvalue(), used
 
 
-async def adopted(stage: Any, new_workload: Any) -> None:
+async def adopted(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.config_map("app", {"level": PLAIN, "other": "1"})
     await stage.secret("db", {"password": VALUE})
     # As kubectl apply leaves it: the whole object, values and all, in an annotation.
@@ -154,7 +155,9 @@ async def in_thread(world: World, *options: tuple[str, str], **settings: Any) ->
     return await asyncio.to_thread(run, world, *options, **settings)
 
 
-async def test_a_controller_starts_from_it_as_from_the_cluster(stage: Any, new_workload: Any) -> None:
+async def test_a_controller_starts_from_it_as_from_the_cluster(
+    stage: Stage, new_workload: NewWorkload
+) -> None:
     await adopted(stage, new_workload)
     text, key = await taken(stage)
     whole = text.decode()
@@ -191,7 +194,7 @@ async def test_a_controller_starts_from_it_as_from_the_cluster(stage: Any, new_w
 
 @pytest.mark.parametrize("marks", ["env-vars", "annotations", "wave"])
 async def test_the_marks_of_other_tools_are_no_change_by_somebody_else(
-    stage: Any, new_workload: Any, marks: str
+    stage: Stage, new_workload: NewWorkload, marks: str
 ) -> None:
     await stage.config_map("app", {"level": "info"})
     env = [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
@@ -208,7 +211,7 @@ async def test_the_marks_of_other_tools_are_no_change_by_somebody_else(
 
 
 async def test_marks_that_another_tool_left_behind_are_part_of_the_template(
-    stage: Any, new_workload: Any
+    stage: Stage, new_workload: NewWorkload
 ) -> None:
     """As after a migration from Reloader: the controller that runs takes them for what they are, anybody's."""
     await stage.config_map("app", {"level": "info"})
@@ -225,7 +228,9 @@ async def test_marks_that_another_tool_left_behind_are_part_of_the_template(
     assert (found.start.recorded, found.start.rolled) == (0, 1)
 
 
-async def test_what_changed_while_no_controller_ran_rolls_at_the_start(stage: Any, new_workload: Any) -> None:
+async def test_what_changed_while_no_controller_ran_rolls_at_the_start(
+    stage: Stage, new_workload: NewWorkload
+) -> None:
     await adopted(stage, new_workload)
     for name in ("web", "agent"):
         await stage.pods_older_than_now(name)
@@ -243,7 +248,9 @@ async def test_what_changed_while_no_controller_ran_rolls_at_the_start(stage: An
     assert any("without the cluster's digest key" in note for note in found.notes)
 
 
-async def test_with_values_only_those_of_config_maps_are_in_it(stage: Any, new_workload: Any) -> None:
+async def test_with_values_only_those_of_config_maps_are_in_it(
+    stage: Stage, new_workload: NewWorkload
+) -> None:
     await adopted(stage, new_workload)
     text, _ = await taken(stage, with_values=True)
     assert PLAIN in text.decode()

@@ -16,6 +16,8 @@ from reroll.insight.stale.report import Report
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
 from reroll.kube.errors import Forbidden
+from tests.conftest import Cluster, Kubectl
+from tests.controller.conftest import NewWorkload, Stage
 
 VALUE = "correct-horse-battery"
 
@@ -27,7 +29,7 @@ async def goodbye() -> AsyncIterator[None]:
     await asyncio.sleep(0.2)
 
 
-async def ask(stage: Any, **settings: Any) -> Report:
+async def ask(stage: Stage, **settings: Any) -> Report:
     return await audit(stage.client, now=time.time(), namespaces=(stage.namespace,), **settings)
 
 
@@ -39,7 +41,7 @@ def found(report: Report) -> dict[str, list[tuple[str, tuple[str, ...], str]]]:
     return {each.name: [(f.config, f.keys, f.certainty) for f in each.findings] for each in report.workloads}
 
 
-async def test_who_is_behind_by_which_reference_and_how_sure(stage: Any, new_workload: Any) -> None:
+async def test_who_is_behind_by_which_reference_and_how_sure(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.config_map("app", {"level": "info", "port": "80"})
     await stage.secret("db", {"password": VALUE})
     files = [{"name": "conf", "configMap": {"name": "app"}}]
@@ -84,7 +86,7 @@ async def test_who_is_behind_by_which_reference_and_how_sure(stage: Any, new_wor
     assert list(found(await ask(stage, only=only))) == ["port"]
 
 
-async def test_pods_that_follow_are_behind_no_more(stage: Any, new_workload: Any) -> None:
+async def test_pods_that_follow_are_behind_no_more(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.config_map("app", {"level": "info"})
     await stage.create(new_workload("web", container={"env": [env("level")]}, annotations={}))
     await stage.pods_older_than_now("web")
@@ -100,7 +102,7 @@ async def test_pods_that_follow_are_behind_no_more(stage: Any, new_workload: Any
     await stage.until(fresh, "its pods were not replaced")
 
 
-async def test_by_labels(stage: Any, new_workload: Any) -> None:
+async def test_by_labels(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.config_map("app", {"level": "info"})
     for name in ("one", "two"):
         manifest = new_workload(name, container={"env": [env("level")]}, annotations={})
@@ -113,7 +115,7 @@ async def test_by_labels(stage: Any, new_workload: Any) -> None:
     assert not (await ask(stage, selector="team=three")).workloads
 
 
-async def test_cleared_managed_fields_are_told(stage: Any, new_workload: Any) -> None:
+async def test_cleared_managed_fields_are_told(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.config_map("app", {"level": "info"})
     await stage.create(new_workload("web", container={"env": [env("level")]}, annotations={}))
     await stage.pods_older_than_now("web")
@@ -137,7 +139,7 @@ class Listening(Client):
         return body
 
 
-async def test_no_content_is_ever_sent(stage: Any, new_workload: Any) -> None:
+async def test_no_content_is_ever_sent(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.config_map("app", {"level": VALUE})
     await stage.secret("db", {"password": VALUE})
     refs = [{"configMapRef": {"name": "app"}}, {"secretRef": {"name": "db"}}]
@@ -153,7 +155,9 @@ async def test_no_content_is_ever_sent(stage: Any, new_workload: Any) -> None:
     assert base64.b64encode(VALUE.encode()) not in sent
 
 
-async def test_what_may_not_be_listed(stage: Any, cluster: Any, namespace: str, kubectl: Any) -> None:
+async def test_what_may_not_be_listed(
+    stage: Stage, cluster: Cluster, namespace: str, kubectl: Kubectl
+) -> None:
     if not cluster.tokens:
         pytest.skip("acts as a user of our own cluster")
     kubectl("-n", namespace, "create", "role", "some", "--verb=list", "--resource=pods,configmaps")

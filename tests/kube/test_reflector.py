@@ -545,7 +545,11 @@ class TestAHandlerThatFails:
                 mirror.breaks("")
                 await bench.put("bad", A="3")
                 await until(lambda: "bad" in mirror.names(), "it is taken in")
-        assert [e["name"] for e in logs if e["event"] == "an object is given up"] == ["bad"]
+        assert [
+            e["name"]
+            for e in logs
+            if e["event"] == "an object is passed over, because its handler failed again and again"
+        ] == ["bad"]
 
 
 class TestWhatAHandlerIsToldOfADeletion:

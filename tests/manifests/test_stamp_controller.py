@@ -12,7 +12,7 @@ from reroll.app import Controller
 from reroll.core.applied import CONFIG
 from reroll.manifests.stamp.options import Options, templates_of
 from reroll.manifests.stamp.run import Stamper, sources, stamped, to_stream
-from tests.controller.conftest import control, new_workload, stage
+from tests.controller.conftest import NewWorkload, Stage, control, new_workload, stage
 
 __all__ = ["control", "new_workload", "stage"]
 
@@ -33,7 +33,7 @@ def stamp(documents: list[dict[str, Any]], annotation: str) -> list[dict[str, An
     ("annotation", "late"), [(CONFIG, False), (CONFIG, True), ("checksum/config", False)]
 )
 async def test_a_deploy_of_both_is_one_rollout(
-    stage: Any, control: Controller, new_workload: Any, annotation: str, late: bool
+    stage: Stage, control: Controller, new_workload: NewWorkload, annotation: str, late: bool
 ) -> None:
     """`late`: the controller has rolled before the deploy comes to the Deployment."""
     for name in ("app", "b"):

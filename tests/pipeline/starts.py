@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import msgspec
 
 from reroll.core.observe import epoch
+from tests.controller.conftest import Stage
 
 
-async def started_before_now(stage: Any, *names: str) -> None:
+async def started_before_now(stage: Stage, *names: str) -> None:
     """Wait until the containers of these workloads run, and have started in an earlier second than this one."""
     for name in names:
 

@@ -11,12 +11,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from reroll.app import Controller
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
 from reroll.pipeline.apply import ApplyOptions, ApplyResult, apply
-from reroll.pipeline.live import RESTARTED_AT
 from reroll.pipeline.place import Manifest, in_order
 from reroll.pipeline.restart import Options
+from reroll.rollouts.live import RESTARTED_AT
+from tests.conftest import Cluster
+from tests.controller.conftest import NewWorkload, Stage
 from tests.pipeline.starts import started_before_now
 
 ENV_FROM = [{"configMapRef": {"name": "app"}}]
@@ -39,7 +42,7 @@ def env(key: str, of: str = "configMapKeyRef", name: str = "app") -> dict[str, A
     return {"env": [{"name": key.upper(), "valueFrom": {of: {"name": name, "key": key}}}]}
 
 
-async def run(stage: Any, *bodies: dict[str, Any], **settings: Any) -> ApplyResult:
+async def run(stage: Stage, *bodies: dict[str, Any], **settings: Any) -> ApplyResult:
     own = {key: settings.pop(key) for key in ("force_conflicts", "files", "restarts") if key in settings}
     options = ApplyOptions(Options(**{"wait": True, "timeout": 60.0, **settings}), stage.namespace, **own)
     manifests = [Manifest(body, f"test:{number}") for number, body in enumerate(bodies)]
@@ -55,12 +58,12 @@ def workloads(result: ApplyResult) -> dict[str, tuple[str, str]]:
     return {each.name: (each.state, each.action) for each in result.outcomes}
 
 
-async def mark(stage: Any, name: str, kind: str = "Deployment") -> str | None:
+async def mark(stage: Stage, name: str, kind: str = "Deployment") -> str | None:
     template = (await stage.get(kind, name))["spec"]["template"]
     return (template["metadata"].get("annotations") or {}).get(RESTARTED_AT)
 
 
-async def test_only_who_would_not_notice_is_restarted(stage: Any, new_workload: Any) -> None:
+async def test_only_who_would_not_notice_is_restarted(stage: Stage, new_workload: NewWorkload) -> None:
     level = new_workload("level", container=env("level"), annotations={})
     rolls = new_workload("rolls", container=env("level"), annotations={})
     manifests = [rolls, level, config(level="info", port="80")]
@@ -104,7 +107,7 @@ async def test_only_who_would_not_notice_is_restarted(stage: Any, new_workload: 
     assert await mark(stage, "level") == level_mark
 
 
-async def test_mounted_files_can_be_left_to_the_kubelet(stage: Any, new_workload: Any) -> None:
+async def test_mounted_files_can_be_left_to_the_kubelet(stage: Stage, new_workload: NewWorkload) -> None:
     mount = {"volumeMounts": [{"name": "conf", "mountPath": "/etc/app"}]}
     volumes = [{"name": "conf", "secret": {"secretName": "app"}}]
     await run(stage, config(kind="Secret", file="1"))
@@ -116,7 +119,7 @@ async def test_mounted_files_can_be_left_to_the_kubelet(stage: Any, new_workload
 
 
 async def test_one_that_the_controller_follows_is_left_to_it(
-    stage: Any, control: Any, new_workload: Any
+    stage: Stage, control: Controller, new_workload: NewWorkload
 ) -> None:
     await run(stage, config(level="info"))
     await stage.create(new_workload("web", container=env("level")))
@@ -129,7 +132,9 @@ async def test_one_that_the_controller_follows_is_left_to_it(
     assert await stage.rollouts("web") == 1
 
 
-async def test_no_controller_acts(stage: Any, new_workload: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_controller_acts(
+    stage: Stage, new_workload: NewWorkload, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("reroll.pipeline.apply.CONTROLLER_WITHIN", 0.5)
     annotations = {"reroll.dev/auto": "true", "reroll.dev/settle": "100ms"}
     await run(stage, config(level="info"))
@@ -143,7 +148,7 @@ async def test_no_controller_acts(stage: Any, new_workload: Any, monkeypatch: py
     assert await mark(stage, "web") is None
 
 
-async def test_what_an_earlier_apply_left_undone_is_done(stage: Any, new_workload: Any) -> None:
+async def test_what_an_earlier_apply_left_undone_is_done(stage: Stage, new_workload: NewWorkload) -> None:
     await run(stage, config(level="info", port="80"))
     await stage.create(new_workload("web", container={"envFrom": ENV_FROM}, annotations={}))
     await stage.create(new_workload("other", annotations={}))
@@ -158,7 +163,7 @@ async def test_what_an_earlier_apply_left_undone_is_done(stage: Any, new_workloa
     assert workloads(await run(stage, config(level="debug", port="80"))) == {}
 
 
-async def test_conflicts_are_told_before_anything_is_written(stage: Any) -> None:
+async def test_conflicts_are_told_before_anything_is_written(stage: Stage) -> None:
     await run(stage, config(level="info"), config("other", level="info"))
     await stage.set("ConfigMap", "app", {"level": "debug"})
     refused = await run(stage, config(level="trace"), config("other", level="trace"))
@@ -176,7 +181,7 @@ async def test_conflicts_are_told_before_anything_is_written(stage: Any) -> None
     )
 
 
-async def test_what_the_server_refuses(stage: Any) -> None:
+async def test_what_the_server_refuses(stage: Stage) -> None:
     bad = config("Bad_Name", level="1")
     unknown = {"apiVersion": "example.invalid/v1", "kind": "Nothing", "metadata": {"name": "x"}}
     secret = config("db", "Secret", password=VALUE) | {"type": "kubernetes.io/tls"}
@@ -193,7 +198,7 @@ async def test_what_the_server_refuses(stage: Any) -> None:
     assert msgspec.json.decode(await stage.client.list_page(stage.path("Secret")))["items"] == []
 
 
-async def test_namespaces_and_definitions_come_first(stage: Any, cluster: Any) -> None:
+async def test_namespaces_and_definitions_come_first(stage: Stage, cluster: Cluster) -> None:
     if not cluster.tokens:
         pytest.skip("makes a namespace and a definition on our own cluster")
     unique = uuid.uuid4().hex[:8]

@@ -6,7 +6,6 @@ import io
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -15,13 +14,14 @@ from reroll.core.records import WorkloadId
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
 from reroll.manifests.problem import ManifestError
-from reroll.modes.rollout import path
 from reroll.pipeline.place import read_manifests
 from reroll.pipeline.restart import Options, restart
 from reroll.pipeline.result import Outcome
 from reroll.pipeline.selection import Target
-from reroll.pipeline.wait import follow
+from reroll.rollouts.paths import path
+from reroll.rollouts.wait import follow
 from reroll.sandbox.server import Sandbox
+from tests.controller.conftest import NewWorkload
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ class Gone:
         raise BrokenPipeError
 
 
-async def test_a_broken_pipe_is_raised_as_what_it_is(client: Client, new_workload: Any) -> None:
+async def test_a_broken_pipe_is_raised_as_what_it_is(client: Client, new_workload: NewWorkload) -> None:
     """The command tells it from a failure, and exits quietly."""
     targets = [Target(WorkloadId("Deployment", "default", name)) for name in ("web", "api")]
     for each in targets:

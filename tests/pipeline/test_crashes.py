@@ -13,14 +13,15 @@ import pytest
 from reroll.core.records import WorkloadId
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
-from reroll.modes.rollout import path
-from reroll.pipeline.live import RESTARTED_AT, read
-from reroll.pipeline.progress import progress
 from reroll.pipeline.restart import Options, restart
 from reroll.pipeline.selection import Target
-from reroll.pipeline.wait import follow
+from reroll.rollouts.live import RESTARTED_AT, read
+from reroll.rollouts.paths import path
+from reroll.rollouts.progress import progress
+from reroll.rollouts.wait import follow
 from reroll.sandbox.crashes import CRASH_IF
 from reroll.sandbox.server import Sandbox
+from tests.controller.conftest import NewWorkload
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def ignore(*_: object) -> None:
     pass
 
 
-async def deploy(client: Client, kind: str, new_workload: Any, **spec: Any) -> WorkloadId:
+async def deploy(client: Client, kind: str, new_workload: NewWorkload, **spec: Any) -> WorkloadId:
     """Two pods that crash where LEVEL is debug, and that run."""
     workload = WorkloadId(kind, "default", "web")
     manifest = new_workload("web", kind=kind, replicas=2, annotations={}, **spec)
@@ -53,7 +54,9 @@ async def deploy(client: Client, kind: str, new_workload: Any, **spec: Any) -> W
     return workload
 
 
-async def test_a_deployment_goes_back_to_the_pods_that_still_run(client: Client, new_workload: Any) -> None:
+async def test_a_deployment_goes_back_to_the_pods_that_still_run(
+    client: Client, new_workload: NewWorkload
+) -> None:
     workload = await deploy(client, "Deployment", new_workload, progressDeadlineSeconds=2)
     options = Options(wait=True, timeout=20, rollback=True)
     (found,) = (await restart(client, [Target(workload)], options)).outcomes
@@ -64,7 +67,7 @@ async def test_a_deployment_goes_back_to_the_pods_that_still_run(client: Client,
     assert (await read(client, workload)).restarted_at is None
 
 
-async def test_a_stateful_set_is_freed_of_its_broken_pod(client: Client, new_workload: Any) -> None:
+async def test_a_stateful_set_is_freed_of_its_broken_pod(client: Client, new_workload: NewWorkload) -> None:
     workload = await deploy(client, "StatefulSet", new_workload)
     options = Options(wait=True, timeout=3, rollback=True)
     (found,) = (await restart(client, [Target(workload)], options)).outcomes
@@ -76,4 +79,4 @@ async def test_a_stateful_set_is_freed_of_its_broken_pod(client: Client, new_wor
     items = msgspec.json.decode(await client.list_page("/api/v1/namespaces/default/pods"))["items"]
     assert all(RESTARTED_AT not in each["metadata"].get("annotations", {}) for each in items)
     # What was taken away came back, and reads what it read: a restart taken back brings no older content back.
-    assert progress(live, "StatefulSet").state == "going"
+    assert progress(live, "StatefulSet").verdict == "going"

@@ -11,13 +11,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 import yaml
 
 from reroll.cli.main import app
+from tests.controller.conftest import NewWorkload, Stage
 from tests.pipeline.starts import started_before_now
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -75,7 +75,7 @@ def test_there_is_something_to_test() -> None:
     assert len(steps("restart")) == len(steps("apply")) == 2
 
 
-async def test_the_steps_for_ci(stage: Any, new_workload: Any, tmp_path: Path) -> None:
+async def test_the_steps_for_ci(stage: Stage, new_workload: NewWorkload, tmp_path: Path) -> None:
     """All of them, one after the other, in a pipeline of a Deployment `web` that reads a ConfigMap."""
     kubeconfig = msgspec.yaml.decode(stage.kubeconfig.read_bytes())
     for context in kubeconfig["contexts"]:

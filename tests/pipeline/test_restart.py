@@ -13,10 +13,11 @@ from reroll.core.records import WorkloadId
 from reroll.core.selector import parse_items
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
-from reroll.pipeline.live import RESTARTED_AT
 from reroll.pipeline.restart import Options, restart
 from reroll.pipeline.result import Outcome, Result
 from reroll.pipeline.selection import Target, Wanted, select
+from reroll.rollouts.live import RESTARTED_AT
+from tests.controller.conftest import NewWorkload, Stage
 from tests.pipeline.starts import started_before_now
 
 KINDS = ("Deployment", "StatefulSet", "DaemonSet")
@@ -30,26 +31,26 @@ async def goodbye() -> AsyncIterator[None]:
     await asyncio.sleep(0.2)
 
 
-def target(stage: Any, name: str, kind: str = "Deployment", **more: Any) -> Target:
+def target(stage: Stage, name: str, kind: str = "Deployment", **more: Any) -> Target:
     return Target(WorkloadId(kind, stage.namespace, name), **more)
 
 
-async def run(stage: Any, *targets: Target, view: Any = None, **options: Any) -> Result:
+async def run(stage: Stage, *targets: Target, view: Any = None, **options: Any) -> Result:
     settings: dict[str, Any] = {"wait": True, "timeout": 60.0, **options}
     return await restart(stage.client, targets, Options(**settings), view)
 
 
-async def only(stage: Any, one: Target, **options: Any) -> Outcome:
+async def only(stage: Stage, one: Target, **options: Any) -> Outcome:
     (found,) = (await run(stage, one, **options)).outcomes
     return found
 
 
-async def mark(stage: Any, name: str, kind: str = "Deployment") -> str | None:
+async def mark(stage: Stage, name: str, kind: str = "Deployment") -> str | None:
     template = (await stage.get(kind, name))["spec"]["template"]
     return (template["metadata"].get("annotations") or {}).get(RESTARTED_AT)
 
 
-async def pods(stage: Any, name: str) -> set[str]:
+async def pods(stage: Stage, name: str) -> set[str]:
     items = msgspec.json.decode(await stage.client.list_page(stage.path("Pod")))["items"]
     return {
         each["metadata"]["uid"]
@@ -58,7 +59,7 @@ async def pods(stage: Any, name: str) -> set[str]:
     }
 
 
-async def running(stage: Any, *names: str, kind: str = "Deployment") -> None:
+async def running(stage: Stage, *names: str, kind: str = "Deployment") -> None:
     for name in names:
         await stage.pods_older_than_now(name)
 
@@ -74,7 +75,7 @@ async def running(stage: Any, *names: str, kind: str = "Deployment") -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_each_kind_to_its_end(stage: Any, new_workload: Any, kind: str) -> None:
+async def test_each_kind_to_its_end(stage: Stage, new_workload: NewWorkload, kind: str) -> None:
     await stage.create(new_workload("web", kind=kind, replicas=2))
     await running(stage, "web", kind=kind)
     before = await pods(stage, "web")
@@ -85,7 +86,7 @@ async def test_each_kind_to_its_end(stage: Any, new_workload: Any, kind: str) ->
     assert await mark(stage, "web", kind)
 
 
-async def test_a_second_restart_is_one_more(stage: Any, new_workload: Any) -> None:
+async def test_a_second_restart_is_one_more(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.create(new_workload("web"))
     await running(stage, "web")
     first = await only(stage, target(stage, "web"), wait=False)
@@ -95,7 +96,7 @@ async def test_a_second_restart_is_one_more(stage: Any, new_workload: Any) -> No
     assert one != await mark(stage, "web")
 
 
-async def test_what_can_not_be_restarted_is_told(stage: Any, new_workload: Any) -> None:
+async def test_what_can_not_be_restarted_is_told(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.create(new_workload("paused", paused=True))
     await stage.create(new_workload("idle", replicas=0))
     on_delete = {"updateStrategy": {"type": "OnDelete"}}
@@ -126,7 +127,7 @@ async def test_what_can_not_be_restarted_is_told(stage: Any, new_workload: Any) 
     assert found.code(exit_code=False) == 1
 
 
-async def test_a_dry_run_changes_nothing(stage: Any, new_workload: Any) -> None:
+async def test_a_dry_run_changes_nothing(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.create(new_workload("web", strategy={"type": "Recreate"}))
     done = await only(stage, target(stage, "web"), dry_run=True)
     assert done.state == "planned"
@@ -134,7 +135,7 @@ async def test_a_dry_run_changes_nothing(stage: Any, new_workload: Any) -> None:
     assert await mark(stage, "web") is None
 
 
-async def _no_more_pods(stage: Any, number: int) -> None:
+async def _no_more_pods(stage: Stage, number: int) -> None:
     body = {"metadata": {"name": "few"}, "spec": {"hard": {"pods": str(number)}}}
     await stage.client.create(QUOTA.format(stage.namespace), stage.encode(body))
 
@@ -146,7 +147,7 @@ async def _no_more_pods(stage: Any, number: int) -> None:
     await stage.until(counted, "the quota is not counted")
 
 
-async def test_a_failure_is_told_taken_back_and_ends_it(stage: Any, new_workload: Any) -> None:
+async def test_a_failure_is_told_taken_back_and_ends_it(stage: Stage, new_workload: NewWorkload) -> None:
     for name in ("web", "api"):
         await stage.create(new_workload(name, progressDeadlineSeconds=2))
     await running(stage, "web", "api")
@@ -167,7 +168,7 @@ async def test_a_failure_is_told_taken_back_and_ends_it(stage: Any, new_workload
     assert found.code(exit_code=True) == 1
 
 
-async def test_a_restart_of_somebody_else_is_not_taken_back(stage: Any, new_workload: Any) -> None:
+async def test_a_restart_of_somebody_else_is_not_taken_back(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.create(new_workload("web", progressDeadlineSeconds=2))
     await running(stage, "web")
     await _no_more_pods(stage, 1)
@@ -191,11 +192,11 @@ async def test_a_restart_of_somebody_else_is_not_taken_back(stage: Any, new_work
     found = (await run(stage, target(stage, "web"), rollback=True, view=Meddling())).outcomes[0]
     assert found.state == "failed"
     assert not found.rolled_back
-    assert "somebody else has restarted it since" in found.message
+    assert "changed again meanwhile; not taken back" in found.message
     assert await mark(stage, "web") == theirs
 
 
-async def test_the_time_is_over(stage: Any, new_workload: Any) -> None:
+async def test_the_time_is_over(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.create(new_workload("web"))
     await running(stage, "web")
     await _no_more_pods(stage, 1)
@@ -206,7 +207,7 @@ async def test_the_time_is_over(stage: Any, new_workload: Any) -> None:
 
 
 @pytest.mark.parametrize("method", ["evict", "delete-pods"])
-async def test_pods_go_one_by_one(stage: Any, new_workload: Any, method: Any) -> None:
+async def test_pods_go_one_by_one(stage: Stage, new_workload: NewWorkload, method: Any) -> None:
     await stage.create(new_workload("web", replicas=3))
     await running(stage, "web")
     before = await pods(stage, "web")
@@ -216,7 +217,7 @@ async def test_pods_go_one_by_one(stage: Any, new_workload: Any, method: Any) ->
     assert await mark(stage, "web") is None
 
 
-async def test_deleting_pods_is_for_on_delete(stage: Any, new_workload: Any) -> None:
+async def test_deleting_pods_is_for_on_delete(stage: Stage, new_workload: NewWorkload) -> None:
     strategy = {"type": "OnDelete"}
     await stage.create(new_workload("web", kind="StatefulSet", updateStrategy=strategy))
     await running(stage, "web", kind="StatefulSet")
@@ -226,7 +227,7 @@ async def test_deleting_pods_is_for_on_delete(stage: Any, new_workload: Any) -> 
     assert not before & await pods(stage, "web")
 
 
-async def test_a_budget_is_kept(stage: Any, new_workload: Any) -> None:
+async def test_a_budget_is_kept(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.create(new_workload("web"))
     await running(stage, "web")
     before = await pods(stage, "web")
@@ -251,12 +252,12 @@ async def test_a_budget_is_kept(stage: Any, new_workload: Any) -> None:
 # --- which are meant -------------------------------------------------------------------------------------
 
 
-async def found_by(stage: Any, **wanted: Any) -> dict[str, tuple[str, ...]]:
+async def found_by(stage: Stage, **wanted: Any) -> dict[str, tuple[str, ...]]:
     targets, _ = await select(stage.client, Wanted(scopes=(stage.namespace,), **wanted))
     return {each.workload.name: each.why for each in targets}
 
 
-async def test_by_what_they_consume_and_by_labels(stage: Any, new_workload: Any) -> None:
+async def test_by_what_they_consume_and_by_labels(stage: Stage, new_workload: NewWorkload) -> None:
     def env(key: str, of: str = "configMapKeyRef", name: str = "app") -> Any:
         return {"env": [{"name": key.upper(), "valueFrom": {of: {"name": name, "key": key}}}]}
 
@@ -286,7 +287,7 @@ async def test_by_what_they_consume_and_by_labels(stage: Any, new_workload: Any)
     assert why == {"level": ("consumes configmap/app: container main: env LEVEL",)}
 
 
-async def test_only_those_that_are_stale(stage: Any, new_workload: Any) -> None:
+async def test_only_those_that_are_stale(stage: Stage, new_workload: NewWorkload) -> None:
     refs = [{"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}]
     await stage.config_map("app", {"level": "info"})
     await stage.create(new_workload("behind", container={"env": refs}, annotations={}))

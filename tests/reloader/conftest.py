@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeAlias
 
 import pytest
 
@@ -15,9 +15,13 @@ from reroll.dialects import Dialects
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
 from reroll.settings import load
+from tests.conftest import Cluster
 from tests.controller.conftest import Stage, at_work, define
 
 __all__ = ["define"]
+
+Running: TypeAlias = Callable[..., AbstractAsyncContextManager[Controller]]
+"""The fixture `reloader`: `running`."""
 
 
 @asynccontextmanager
@@ -39,13 +43,13 @@ async def running(
 
 
 @pytest.fixture
-async def stage(cluster: Any, namespace: str) -> AsyncIterator[Stage]:
+async def stage(cluster: Cluster, namespace: str) -> AsyncIterator[Stage]:
     """A new namespace, and a client of the cluster's admin."""
     async with Client(load_config(kubeconfig=str(cluster.kubeconfig)), field_manager="test") as client:
         yield Stage(client, namespace, cluster.kubeconfig)
 
 
 @pytest.fixture
-def reloader() -> Any:
+def reloader() -> Running:
     """Runs the controller: see `running`."""
     return running

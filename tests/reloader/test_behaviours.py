@@ -13,7 +13,10 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgspec
 import pytest
 
+from reroll.app import Controller
 from reroll.core.kinds import DEPLOYMENT_CONFIG, ROLLOUT
+from tests.controller.conftest import Define, Stage
+from tests.reloader.conftest import Running
 
 Json: TypeAlias = dict[str, Any]
 
@@ -183,7 +186,7 @@ def manifest(case: Case, kind: str) -> Json:
 class World:
     """All cases of one kind, in the stage's namespace."""
 
-    def __init__(self, stage: Any, kind: str, cases: tuple[Case, ...] = CASES) -> None:
+    def __init__(self, stage: Stage, kind: str, cases: tuple[Case, ...] = CASES) -> None:
         self.stage, self.kind, self.cases = stage, kind, cases
         group, plural = PATHS[kind]
         self.path = f"/apis/{group}/namespaces/{stage.namespace}/{plural}"
@@ -243,13 +246,13 @@ class World:
             await asyncio.sleep(0.1)
 
 
-async def at_rest(stage: Any, control: Any) -> None:
+async def at_rest(stage: Stage, control: Controller) -> None:
     """Wait until what was done has arrived, and nothing is asked or settling any more."""
     await asyncio.sleep(0.3)
     await stage.idle(control)
 
 
-async def play(world: World, control: Any, strategy: str) -> None:
+async def play(world: World, control: Controller, strategy: str) -> None:
     """Two changes, and after each of them just those workloads are reloaded that have to be."""
     await at_rest(world.stage, control)
     assert await world.marks(strategy) == {}
@@ -273,7 +276,7 @@ async def play(world: World, control: Any, strategy: str) -> None:
         ("DaemonSet", "annotations"),
     ],
 )
-async def test_who_is_reloaded(stage: Any, reloader: Any, kind: str, strategy: str) -> None:
+async def test_who_is_reloaded(stage: Stage, reloader: Running, kind: str, strategy: str) -> None:
     world = World(stage, kind)
     await world.create()
     async with reloader(stage, f"--reload-strategy={strategy}") as control:
@@ -286,7 +289,7 @@ async def test_who_is_reloaded(stage: Any, reloader: Any, kind: str, strategy: s
     ids=("Rollout", "DeploymentConfig"),
 )
 async def test_who_is_reloaded_of_the_kinds_that_not_every_cluster_serves(
-    stage: Any, reloader: Any, define: Any, kind: Any, strategy: str
+    stage: Stage, reloader: Running, define: Define, kind: Any, strategy: str
 ) -> None:
     with define(kind):
         world = World(stage, kind.kind)

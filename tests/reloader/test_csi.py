@@ -3,7 +3,7 @@ SecretProviderClassPodStatuses as it does."""
 
 from __future__ import annotations
 
-import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -11,8 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from reroll.app import Controller
 from reroll.controller.class_statuses import CLASS, STATUS
-from tests.controller.conftest import definition
+from reroll.core.records import ConfigId, ConfigRecord
+from tests.conftest import Cluster, Kubectl
+from tests.controller.conftest import Stage, definition
+from tests.reloader.conftest import Running
 
 R = "reloader.stakater.com"
 NAMED, TYPED = f"secretproviderclass.{R}/reload", f"secretproviderclass.{R}/auto"
@@ -22,7 +26,7 @@ FLAGS = ("--reload-strategy=annotations", "--enable-csi-integration=true")
 
 
 @pytest.fixture(scope="module")
-def driver(cluster: Any, kubectl: Any) -> Iterator[None]:
+def driver(cluster: Cluster, kubectl: Kubectl) -> Iterator[None]:
     """The definitions are there. As the driver has it, the status is no subresource: each change is a generation."""
     if not getattr(cluster, "tokens", None):
         pytest.skip("installs CustomResourceDefinitions, which a cluster of the environment may have already")
@@ -37,8 +41,9 @@ def driver(cluster: Any, kubectl: Any) -> Iterator[None]:
 class Vault:
     """The classes and statuses of the stage's namespace."""
 
-    def __init__(self, stage: Any) -> None:
+    def __init__(self, stage: Stage) -> None:
         self.stage = stage
+        self._uids = itertools.count(1)
         self.path = f"/apis/{STATUS.group}/v1/namespaces/{stage.namespace}"
 
     async def provider(self, name: str, annotations: dict[str, str] | None = None) -> None:
@@ -55,7 +60,7 @@ class Vault:
         )
 
     async def mounted(self, pod: str, provider: str, version: str) -> None:
-        """A pod has mounted it."""
+        """A pod has mounted it, at its start."""
         await self.stage.client.create(
             f"{self.path}/{STATUS.plural}",
             msgspec.json.encode(
@@ -65,6 +70,7 @@ class Vault:
                     "metadata": {"name": f"{pod}-{provider}"},
                     "status": {
                         "secretProviderClassName": provider,
+                        "targetPath": self._target(),
                         "objects": [{"id": "db", "version": version}],
                     },
                 }
@@ -75,11 +81,30 @@ class Vault:
         path = f"{self.path}/{STATUS.plural}/{pod}-{provider}"
         await self.stage.client.patch(path, msgspec.json.encode(patch))
 
+    def _target(self) -> str:
+        """Where it is mounted on the node: each pod has a place of its own."""
+        return f"/var/lib/kubelet/pods/{next(self._uids)}/volumes/kubernetes.io~csi/secrets/mount"
+
+    async def mounted_into(self, pod: str, provider: str, version: str) -> None:
+        """A pod has mounted it at its start, and the status of the former pod of this name is there still."""
+        objects = [{"id": "db", "version": version}]
+        await self.change(pod, provider, status={"objects": objects, "targetPath": self._target()})
+
+    async def gone(self, pod: str, provider: str) -> None:
+        """The pod is gone, and its status is collected as garbage."""
+        await self.stage.client.delete(f"{self.path}/{STATUS.plural}/{pod}-{provider}")
+
     async def rotated(self, pod: str, provider: str, version: str) -> None:
         await self.change(pod, provider, status={"objects": [{"id": "db", "version": version}]})
 
     async def deploy(
-        self, name: str, provider: str, annotations: dict[str, str], *, init: bool = False
+        self,
+        name: str,
+        provider: str,
+        annotations: dict[str, str],
+        *,
+        init: bool = False,
+        kind: str = "Deployment",
     ) -> None:
         volume = {
             "name": "secrets",
@@ -100,9 +125,10 @@ class Vault:
         await self.stage.create(
             {
                 "apiVersion": "apps/v1",
-                "kind": "Deployment",
+                "kind": kind,
                 "metadata": {"name": name, "annotations": annotations},
                 "spec": {
+                    **({"serviceName": name} if kind == "StatefulSet" else {}),
                     "selector": {"matchLabels": {"app": name}},
                     "template": {"metadata": {"labels": {"app": name}}, "spec": pod},
                 },
@@ -121,13 +147,23 @@ class Vault:
 
         return await self.stage.until(other, f"{name} was not reloaded")  # type: ignore[no-any-return]
 
-    async def rest(self, control: Any) -> None:
-        await asyncio.sleep(0.5)
-        await self.stage.idle(control)
+    async def rest(self, control: Controller) -> None:
+        """Wait until everything done so far was seen, and nothing is left to do. A watch delivers in order: a status
+        that is made now, of a class of its own, comes after all others."""
+        if control.watches.of_optional():
+            name = f"marker-{next(self._uids)}"
+            await self.mounted("marker", name, "1")
+            marker = ConfigId("secretproviderclass", self.stage.namespace, name)
+
+            async def seen() -> bool:
+                return isinstance(control.store.configs.state(marker), ConfigRecord)
+
+            await self.stage.until(seen, "a status was not seen")
+        await self.stage.quiet(control)
 
 
 @pytest.fixture
-async def vault(stage: Any, driver: None) -> AsyncIterator[Vault]:
+async def vault(stage: Stage, driver: None) -> AsyncIterator[Vault]:
     found = Vault(stage)
     yield found
     items = msgspec.json.decode(await stage.client.list_page(f"{found.path}/{STATUS.plural}"))["items"]
@@ -136,7 +172,7 @@ async def vault(stage: Any, driver: None) -> AsyncIterator[Vault]:
 
 
 async def test_one_rotation_is_one_reload_however_many_pods_there_are(
-    stage: Any, vault: Vault, reloader: Any
+    stage: Stage, vault: Vault, reloader: Running
 ) -> None:
     await vault.provider("db")
     for pod in ("web-1", "web-2", "web-3"):
@@ -156,7 +192,71 @@ async def test_one_rotation_is_one_reload_however_many_pods_there_are(
         await vault.reloaded("web", first)
 
 
-async def test_pods_that_start_with_it_need_no_reload(stage: Any, vault: Vault, reloader: Any) -> None:
+PODS = ("web-0", "web-1", "web-2")
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+async def test_a_rotation_pod_after_pod_is_one_reload(
+    stage: Stage, vault: Vault, reloader: Running, kind: str
+) -> None:
+    """The driver takes minutes to rotate all pods. Meanwhile the reload replaces them, the one that was rotated first
+    before the others: what is known of the class must not go back with its status."""
+    for pod in PODS:
+        await vault.mounted(pod, "db", "1")
+    await vault.deploy("web", "db", {NAMED: "db"}, kind=kind)
+    async with stage.watched(), reloader(stage, *FLAGS) as control:
+        await stage.adopted("web", kind)
+        await vault.rotated("web-2", "db", "2")
+        await stage.rolled("web", 1, kind)
+        await vault.gone("web-2", "db")
+        await vault.rest(control)
+        await stage.rolled("web", 1, kind)
+        await vault.mounted("web-2", "db", "2")
+        await vault.rotated("web-0", "db", "2")
+        await vault.rest(control)
+        await stage.rolled("web", 1, kind)
+        await vault.mounted_into("web-1", "db", "2")
+        await vault.gone("web-0", "db")
+        await vault.mounted("web-0", "db", "2")
+        await vault.rest(control)
+        await stage.rolled("web", 1, kind)
+        await vault.rotated("web-1", "db", "3")
+        await stage.rolled("web", 2, kind)
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+async def test_a_deploy_after_the_vault_has_moved_on_needs_no_reload(
+    stage: Stage, vault: Vault, reloader: Running, kind: str
+) -> None:
+    """Its pods mount what the vault holds now, whether the driver rotates what others have mounted or not."""
+    for pod in PODS:
+        await vault.mounted(pod, "db", "1")
+    await vault.deploy("web", "db", {NAMED: "db"}, kind=kind)
+    async with stage.watched(), reloader(stage, *FLAGS) as control:
+        before = await stage.adopted("web", kind)
+        image = {"containers": [{"name": "main", "image": "example.invalid/app:2"}]}
+        await stage.client.patch(
+            stage.path(kind, "web"),
+            json.dumps({"spec": {"template": {"spec": image}}}).encode(),
+            content_type="application/strategic-merge-patch+json",
+        )
+        for pod in PODS:
+            await vault.mounted(f"new-{pod}", "db", "2")
+            await vault.rest(control)
+            await vault.gone(pod, "db")
+            await vault.rest(control)
+        await stage.rolled("web", 1, kind)  # the deploy itself
+
+        async def recorded() -> bool:
+            now = await stage.adopted("web", kind)
+            return bool(now["configs"] != before["configs"])
+
+        await stage.until(recorded, "what its pods have read was not recorded")
+        await vault.rotated("new-web-0", "db", "3")
+        await stage.rolled("web", 2, kind)
+
+
+async def test_pods_that_start_with_it_need_no_reload(stage: Stage, vault: Vault, reloader: Running) -> None:
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", {AUTO: "true"})
     async with reloader(stage, *FLAGS) as control:
@@ -182,7 +282,7 @@ async def test_pods_that_start_with_it_need_no_reload(stage: Any, vault: Vault, 
     ],
 )
 async def test_who_is_reloaded(
-    stage: Any, vault: Vault, reloader: Any, annotations: dict[str, str], init: bool, reloads: bool
+    stage: Stage, vault: Vault, reloader: Running, annotations: dict[str, str], init: bool, reloads: bool
 ) -> None:
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", annotations, init=init)
@@ -199,7 +299,9 @@ async def test_who_is_reloaded(
             assert await vault.mark("web") is None
 
 
-async def test_the_typed_annotation_is_not_for_other_types(stage: Any, vault: Vault, reloader: Any) -> None:
+async def test_the_typed_annotation_is_not_for_other_types(
+    stage: Stage, vault: Vault, reloader: Running
+) -> None:
     await stage.config_map("app", {"key": "1"})
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", {TYPED: "true"})
@@ -210,7 +312,7 @@ async def test_the_typed_annotation_is_not_for_other_types(stage: Any, vault: Va
         assert await vault.mark("web") is None
 
 
-async def test_a_class_that_is_ignored(stage: Any, vault: Vault, reloader: Any) -> None:
+async def test_a_class_that_is_ignored(stage: Stage, vault: Vault, reloader: Running) -> None:
     await vault.provider("db", {f"{R}/ignore": "true"})
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", {NAMED: "db"})
@@ -221,7 +323,7 @@ async def test_a_class_that_is_ignored(stage: Any, vault: Vault, reloader: Any) 
         assert await vault.mark("web") is None
 
 
-async def test_without_the_flag_nothing_is_watched(stage: Any, vault: Vault, reloader: Any) -> None:
+async def test_without_the_flag_nothing_is_watched(stage: Stage, vault: Vault, reloader: Running) -> None:
     await vault.mounted("web-1", "db", "1")
     await vault.deploy("web", "db", {NAMED: "db"})
     async with reloader(stage, "--reload-strategy=annotations") as control:

@@ -10,6 +10,11 @@ import msgspec
 import pytest
 from prometheus_client import generate_latest
 
+from reroll.app import Controller
+from tests.conftest import Kubectl
+from tests.controller.conftest import Stage
+from tests.reloader.conftest import Running
+
 R = "reloader.stakater.com"
 CM, AUTO = f"configmap.{R}/reload", f"{R}/auto"
 MARK = f"{R}/last-reloaded-from"
@@ -37,7 +42,7 @@ def deployment(name: str, annotations: dict[str, str], config: str = "", **spec:
 class Scene:
     """Deployments of the stage, and what became of them."""
 
-    def __init__(self, stage: Any) -> None:
+    def __init__(self, stage: Stage) -> None:
         self.stage = stage
 
     async def deploy(self, name: str, annotations: dict[str, str], config: str = "", **spec: Any) -> None:
@@ -55,25 +60,26 @@ class Scene:
             mark = await self.mark(name)
             return mark if mark != before else None
 
-        return await self.stage.until(other, f"{name} was not reloaded")  # type: ignore[no-any-return]
+        found: dict[str, Any] = await self.stage.until(other, f"{name} was not reloaded")
+        return found
 
-    async def left_alone(self, control: Any, *names: str) -> None:
+    async def left_alone(self, control: Controller, *names: str) -> None:
         await self.rest(control)
         for name in names:
             assert await self.mark(name) is None, name
 
-    async def rest(self, control: Any) -> None:
+    async def rest(self, control: Controller) -> None:
         """Wait until everything done so far has arrived, and nothing is asked or settling any more."""
         await asyncio.sleep(0.4)
         await self.stage.idle(control)
 
 
 @pytest.fixture
-def scene(stage: Any) -> Scene:
+def scene(stage: Stage) -> Scene:
     return Scene(stage)
 
 
-async def test_auto_reload_all(stage: Any, scene: Scene, reloader: Any) -> None:
+async def test_auto_reload_all(stage: Stage, scene: Scene, reloader: Running) -> None:
     await stage.config_map("app", {"key": "1"})
     await scene.deploy("plain", {}, "app")
     await scene.deploy("not-this-one", {AUTO: "false"}, "app")
@@ -86,7 +92,7 @@ async def test_auto_reload_all(stage: Any, scene: Scene, reloader: Any) -> None:
 
 @pytest.mark.parametrize(("ignored", "follows"), [("secrets", "ConfigMap"), ("configMaps", "Secret")])
 async def test_resources_to_ignore(
-    stage: Any, scene: Scene, reloader: Any, ignored: str, follows: str
+    stage: Stage, scene: Scene, reloader: Running, ignored: str, follows: str
 ) -> None:
     await stage.config_map("app", {"key": "1"})
     await stage.secret("app", {"key": "1"})
@@ -101,7 +107,7 @@ async def test_resources_to_ignore(
         assert (await scene.reloaded("web"))["type"] == follows.upper()
 
 
-async def test_resource_label_selector(stage: Any, scene: Scene, reloader: Any) -> None:
+async def test_resource_label_selector(stage: Stage, scene: Scene, reloader: Running) -> None:
     await stage.config_map("labelled", {"key": "1"}, labels={"reload": "yes"})
     await stage.config_map("plain", {"key": "1"})
     await scene.deploy("one", {CM: "labelled"}, "labelled")
@@ -117,32 +123,32 @@ async def test_resource_label_selector(stage: Any, scene: Scene, reloader: Any) 
 
 
 class TestNamespaces:
-    async def second(self, stage: Any, kubectl: Any, labels: str = "") -> str:
+    async def second(self, stage: Stage, kubectl: Kubectl, labels: str = "") -> str:
         name = f"{stage.namespace}-2"
         kubectl("create", "namespace", name)
         if labels:
             kubectl("label", "namespace", name, labels)
         return name
 
-    async def both(self, stage: Any, scene: Scene, kubectl: Any, other: str) -> None:
+    async def both(self, stage: Stage, scene: Scene, kubectl: Kubectl, other: str) -> None:
         """The same workload in the stage's namespace and in another one."""
         await stage.config_map("app", {"key": "1"})
         await scene.deploy("web", {CM: "app"}, "app")
         kubectl("create", "configmap", "app", "--from-literal=key=1", "-n", other)
         kubectl("apply", "-n", other, "-f", "-", input=json.dumps(deployment("web", {CM: "app"}, "app")))
 
-    async def change_both(self, stage: Any, kubectl: Any, other: str) -> None:
+    async def change_both(self, stage: Stage, kubectl: Kubectl, other: str) -> None:
         patch = json.dumps({"data": {"key": "2"}})
         kubectl("patch", "configmap", "app", "-n", other, "--type=merge", "-p", patch)
         await stage.set("ConfigMap", "app", {"key": "2"})
 
-    def mark_in(self, kubectl: Any, namespace: str) -> str:
+    def mark_in(self, kubectl: Kubectl, namespace: str) -> str:
         template = json.loads(kubectl("get", "deployment", "web", "-n", namespace, "-o", "json"))["spec"][
             "template"
         ]
         return str(template["metadata"].get("annotations", {}).get(MARK, ""))
 
-    async def test_to_ignore(self, stage: Any, scene: Scene, reloader: Any, kubectl: Any) -> None:
+    async def test_to_ignore(self, stage: Stage, scene: Scene, reloader: Running, kubectl: Kubectl) -> None:
         other = await self.second(stage, kubectl)
         await self.both(stage, scene, kubectl, other)
         flags = ("--reload-strategy=annotations", f"--namespaces-to-ignore={other}")
@@ -154,7 +160,7 @@ class TestNamespaces:
             assert not self.mark_in(kubectl, other)
 
     async def test_selector_with_the_quotes_of_the_chart(
-        self, stage: Any, scene: Scene, reloader: Any, kubectl: Any
+        self, stage: Stage, scene: Scene, reloader: Running, kubectl: Kubectl
     ) -> None:
         other = await self.second(stage, kubectl)
         kubectl("label", "namespace", stage.namespace, f"reload={stage.namespace}", "team=x")
@@ -167,7 +173,9 @@ class TestNamespaces:
             await scene.rest(control)
             assert not self.mark_in(kubectl, other)
 
-    async def test_a_list_of_them(self, stage: Any, scene: Scene, reloader: Any, kubectl: Any) -> None:
+    async def test_a_list_of_them(
+        self, stage: Stage, scene: Scene, reloader: Running, kubectl: Kubectl
+    ) -> None:
         other = await self.second(stage, kubectl)
         await self.both(stage, scene, kubectl, other)
         third = f"{stage.namespace}-3"
@@ -182,7 +190,7 @@ class TestNamespaces:
 
 
 class TestCreation:
-    async def test_by_default_it_reloads_nothing(self, stage: Any, scene: Scene, reloader: Any) -> None:
+    async def test_by_default_it_reloads_nothing(self, stage: Stage, scene: Scene, reloader: Running) -> None:
         await scene.deploy("web", {CM: "later"})
         async with reloader(stage, "--reload-strategy=annotations") as control:
             await stage.adopted("web")
@@ -194,7 +202,7 @@ class TestCreation:
 
     @pytest.mark.parametrize("pattern", ["later", "lat.*"])
     async def test_where_asked_for_it_does(
-        self, stage: Any, scene: Scene, reloader: Any, pattern: str
+        self, stage: Stage, scene: Scene, reloader: Running, pattern: str
     ) -> None:
         await scene.deploy("config", {CM: pattern})
         await scene.deploy("secret", {f"secret.{R}/reload": pattern})
@@ -208,7 +216,7 @@ class TestCreation:
 
 
 class TestDeletion:
-    async def test_by_default_it_reloads_nothing(self, stage: Any, scene: Scene, reloader: Any) -> None:
+    async def test_by_default_it_reloads_nothing(self, stage: Stage, scene: Scene, reloader: Running) -> None:
         await stage.config_map("app", {"key": "1"})
         await scene.deploy("web", {CM: "app"})
         async with reloader(stage, "--reload-strategy=annotations") as control:
@@ -218,7 +226,7 @@ class TestDeletion:
 
     @pytest.mark.parametrize("config", ["", "app"])
     async def test_where_asked_for_it_does(
-        self, stage: Any, scene: Scene, reloader: Any, config: str
+        self, stage: Stage, scene: Scene, reloader: Running, config: str
     ) -> None:
         await stage.config_map("app", {"key": "1"})
         await stage.secret("app", {"key": "1"})
@@ -236,12 +244,14 @@ class TestDeletion:
 class TestPause:
     PERIOD, AT = f"deployment.{R}/pause-period", f"deployment.{R}/paused-at"
 
-    async def state(self, stage: Any) -> tuple[bool, bool]:
+    async def state(self, stage: Stage) -> tuple[bool, bool]:
         """(paused, noted since when)"""
         found = await stage.get("Deployment", "web")
         return found["spec"].get("paused", False), self.AT in found["metadata"]["annotations"]
 
-    async def test_a_reload_pauses_and_the_end_resumes(self, stage: Any, scene: Scene, reloader: Any) -> None:
+    async def test_a_reload_pauses_and_the_end_resumes(
+        self, stage: Stage, scene: Scene, reloader: Running
+    ) -> None:
         await stage.config_map("app", {"key": "1"})
         await scene.deploy("web", {CM: "app", self.PERIOD: "2s"}, "app")
         async with reloader(stage, "--reload-strategy=annotations"):
@@ -259,7 +269,9 @@ class TestPause:
 
             await stage.until(resumed, "it stayed paused")
 
-    async def test_a_pause_outlives_whoever_began_it(self, stage: Any, scene: Scene, reloader: Any) -> None:
+    async def test_a_pause_outlives_whoever_began_it(
+        self, stage: Stage, scene: Scene, reloader: Running
+    ) -> None:
         await stage.config_map("app", {"key": "1"})
         await scene.deploy("web", {CM: "app", self.PERIOD: "1s"}, "app")
         async with reloader(stage):
@@ -277,7 +289,9 @@ class TestPause:
 
             await stage.until(resumed, "it stayed paused")
 
-    async def test_what_a_person_has_paused_stays_so(self, stage: Any, scene: Scene, reloader: Any) -> None:
+    async def test_what_a_person_has_paused_stays_so(
+        self, stage: Stage, scene: Scene, reloader: Running
+    ) -> None:
         await stage.config_map("app", {"key": "1"})
         await scene.deploy("web", {CM: "app", self.PERIOD: "1s"}, "app", paused=True)
         async with reloader(stage, "--reload-strategy=annotations") as control:
@@ -289,7 +303,9 @@ class TestPause:
 
 
 class TestMarks:
-    async def test_the_annotation_tells_the_cause(self, stage: Any, scene: Scene, reloader: Any) -> None:
+    async def test_the_annotation_tells_the_cause(
+        self, stage: Stage, scene: Scene, reloader: Running
+    ) -> None:
         await stage.config_map("app", {"key": "1"})
         await scene.deploy("web", {AUTO: "true"}, "app")
         async with reloader(stage, "--reload-strategy=annotations"):
@@ -304,7 +320,7 @@ class TestMarks:
         }
 
     async def test_a_restart_reloads_nothing_and_finds_what_changed_meanwhile(
-        self, stage: Any, scene: Scene, reloader: Any
+        self, stage: Stage, scene: Scene, reloader: Running
     ) -> None:
         await stage.config_map("app", {"key": "1"})
         await stage.config_map("still", {"key": "1"})
@@ -319,7 +335,7 @@ class TestMarks:
             await scene.reloaded("web")
             await scene.left_alone(control, "idle")
 
-    async def test_other_variables_of_a_container_stay(self, stage: Any, reloader: Any) -> None:
+    async def test_other_variables_of_a_container_stay(self, stage: Stage, reloader: Running) -> None:
         await stage.config_map("app.name", {"key": "1"})
         manifest = deployment("web", {AUTO: "true"}, "app.name")
         manifest["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "A", "value": "1"}]
@@ -340,7 +356,7 @@ class TestMarks:
 
 
 async def test_several_changes_within_a_moment_are_one_reload(
-    stage: Any, scene: Scene, reloader: Any
+    stage: Stage, scene: Scene, reloader: Running
 ) -> None:
     names = [f"app-{number}" for number in range(8)]
     for name in names:
@@ -356,7 +372,7 @@ async def test_several_changes_within_a_moment_are_one_reload(
         assert (await stage.get("Deployment", "web"))["metadata"]["generation"] == generation + 1
 
 
-async def test_metrics_have_reloaders_names(stage: Any, scene: Scene, reloader: Any) -> None:
+async def test_metrics_have_reloaders_names(stage: Stage, scene: Scene, reloader: Running) -> None:
     await stage.config_map("app", {"key": "1"})
     await scene.deploy("web", {AUTO: "true"}, "app")
     async with reloader(stage, "--reload-strategy=annotations") as control:
@@ -393,10 +409,10 @@ class TestJobs:
         }
     }
 
-    async def job(self, stage: Any, name: str) -> dict[str, Any]:
-        return await stage.get("Job", name)  # type: ignore[no-any-return]
+    async def job(self, stage: Stage, name: str) -> dict[str, Any]:
+        return await stage.get("Job", name)
 
-    async def test_a_job_is_created_again_under_its_name(self, stage: Any, reloader: Any) -> None:
+    async def test_a_job_is_created_again_under_its_name(self, stage: Stage, reloader: Running) -> None:
         await stage.config_map("app", {"key": "1"})
         await stage.create(
             {
@@ -424,7 +440,7 @@ class TestJobs:
         ("flags", "starts"), [((), True), (("--ignored-workload-types=cronjobs",), False)]
     )
     async def test_a_cron_job_starts_a_job_at_once(
-        self, stage: Any, scene: Scene, reloader: Any, flags: tuple[str, ...], starts: bool
+        self, stage: Stage, scene: Scene, reloader: Running, flags: tuple[str, ...], starts: bool
     ) -> None:
         await stage.config_map("app", {"key": "1"})
         await stage.create(

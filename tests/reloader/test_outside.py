@@ -15,7 +15,8 @@ from reroll.controller.report import RELOADER_REASONS
 from reroll.kube.config import load_config
 from reroll.settings import Settings
 from tests.alerts.service import Service
-from tests.controller.conftest import at_work
+from tests.controller.conftest import Stage, at_work
+from tests.reloader.conftest import Running
 
 AUTO = "reloader.stakater.com/auto"
 
@@ -47,7 +48,7 @@ def delivered(control: Controller, to: str) -> dict[str, float | None]:
     }
 
 
-async def test_an_alert_tells_what_was_reloaded(stage: Any, reloader: Any, service: Service) -> None:
+async def test_an_alert_tells_what_was_reloaded(stage: Stage, reloader: Running, service: Service) -> None:
     await stage.config_map("app", {"key": "confidential-1"})
     await stage.create(deployment("web"))
     environ = {
@@ -69,7 +70,9 @@ async def test_an_alert_tells_what_was_reloaded(stage: Any, reloader: Any, servi
     assert "confidential" not in text
 
 
-async def test_the_webhook_takes_the_place_of_reloads(stage: Any, reloader: Any, service: Service) -> None:
+async def test_the_webhook_takes_the_place_of_reloads(
+    stage: Stage, reloader: Running, service: Service
+) -> None:
     await stage.config_map("app", {"key": "1"})
     await stage.config_map("nobodys", {"key": "1"})
     await stage.create(deployment("web"))
@@ -94,7 +97,7 @@ async def test_the_webhook_takes_the_place_of_reloads(stage: Any, reloader: Any,
     assert "env" not in found["spec"]["template"]["spec"]["containers"][0]
 
 
-async def test_it_tells_how_it_was_started(stage: Any) -> None:
+async def test_it_tells_how_it_was_started(stage: Stage) -> None:
     for strategy in ("annotations", "env-vars"):
         await publish(stage.client, stage.namespace, "reloader", {"reload-strategy": strategy})
         found = await stage.get("ConfigMap", "reloader-meta-info")
@@ -102,7 +105,7 @@ async def test_it_tells_how_it_was_started(stage: Any) -> None:
         assert json.loads(found["data"]["reloaderOptions"]) == {"reload-strategy": strategy}
 
 
-async def test_events_have_reloaders_reasons(stage: Any) -> None:
+async def test_events_have_reloaders_reasons(stage: Stage) -> None:
     await stage.config_map("app", {"key": "1"})
     await stage.create(deployment("web"))
     settings = Settings(
@@ -117,7 +120,7 @@ async def test_events_have_reloaders_reasons(stage: Any) -> None:
 
 
 @pytest.mark.parametrize("beside", [False, True])
-async def test_the_controller_leaves_reloaders_annotations_to_it(stage: Any, beside: bool) -> None:
+async def test_the_controller_leaves_reloaders_annotations_to_it(stage: Stage, beside: bool) -> None:
     await stage.config_map("app", {"key": "1"})
     labels = {"app.kubernetes.io/name": "reloader"}
     await stage.create(deployment("theirs", "ghcr.io/stakater/reloader:v1.4.21", labels=labels))

@@ -55,6 +55,7 @@ class TestAtRest:
             "updatedReplicas": 3,
             "readyReplicas": 3,
             "availableReplicas": 3,
+            "terminatingReplicas": 0,
         }
         assert deployment["metadata"]["annotations"] == {"deployment.kubernetes.io/revision": "1"}
         assert condition(deployment, "Available") == ("True", "MinimumReplicasAvailable")
@@ -133,6 +134,22 @@ class TestRollingUpdate:
         assert play.sizes() == [0, 4]
         assert max(totals) == most
         assert min(available) == least
+
+    async def test_pods_that_are_ending_are_told(self) -> None:
+        """terminatingReplicas (KEP-3973): those that count as replicas no more and still run."""
+        async with playing(terminate_after=10.0) as play:
+            play.deployment(replicas=4, pod=mode("1"))
+            await play.rest()
+            told: list[int] = []
+            play.storage.listen(lambda _: told.append(play.status(DEPLOYMENT, "web")["terminatingReplicas"]))
+            play.spec(DEPLOYMENT, "web", template=mode("2"))
+            await play.rest()
+            status = play.status(DEPLOYMENT, "web")
+            assert (status["replicas"], status["updatedReplicas"], status["terminatingReplicas"]) == (4, 4, 4)
+            assert max(told) == 4
+            await play.rest(15)
+            assert play.status(DEPLOYMENT, "web")["terminatingReplicas"] == 0
+            assert [held["status"]["terminatingReplicas"] for held in play.sets()] == [0, 0]
 
     async def test_pods_that_never_get_ready_hold_it_up(self, play: Play) -> None:
         play.deployment(replicas=4, pod=mode("1"), progressDeadlineSeconds=30)

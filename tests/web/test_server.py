@@ -12,7 +12,9 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
-from reroll.web.server import Check, ServeError, parse_address, serve
+from reroll.web.health import Check, health_routes
+from reroll.web.metrics import metrics_routes
+from reroll.web.server import Route, ServeError, parse_address, serve
 
 WELL = [Check("api-server", True), Check("configmaps", True)]
 ILL = [
@@ -40,12 +42,18 @@ def registry() -> CollectorRegistry:
     return registry
 
 
+def routes(
+    registry: CollectorRegistry, live: list[Check] = WELL, ready: list[Check] = WELL
+) -> tuple[Route, ...]:
+    return (*health_routes(lambda: live, lambda: ready), *metrics_routes(registry))
+
+
 @asynccontextmanager
 async def served(
     registry: CollectorRegistry, *, live: list[Check] = WELL, ready: list[Check] = WELL
 ) -> AsyncIterator[Get]:
     async with (
-        serve("127.0.0.1:0", registry, live=lambda: live, ready=lambda: ready) as bound,
+        serve("127.0.0.1:0", routes(registry, live, ready)) as bound,
         aiohttp.ClientSession() as session,
     ):
         assert bound is not None
@@ -156,19 +164,19 @@ class TestAddress:
         assert repr(address) in str(caught.value)
 
     async def test_none_is_served_where_none_is_given(self, registry: CollectorRegistry) -> None:
-        async with serve("", registry, live=lambda: WELL, ready=lambda: WELL) as bound:
+        async with serve("", routes(registry)) as bound:
             assert bound is None
 
     async def test_loopback_is_quiet(self, registry: CollectorRegistry) -> None:
         with structlog.testing.capture_logs() as logs:
-            async with serve("localhost:0", registry, live=lambda: WELL, ready=lambda: WELL) as bound:
+            async with serve("localhost:0", routes(registry)) as bound:
                 assert bound is not None
         assert logs == []
 
     @pytest.mark.parametrize("host", ["0.0.0.0", ""])
     async def test_open_to_others_is_said(self, registry: CollectorRegistry, host: str) -> None:
         with structlog.testing.capture_logs() as logs:
-            async with serve(f"{host}:0", registry, live=lambda: WELL, ready=lambda: WELL) as bound:
+            async with serve(f"{host}:0", routes(registry)) as bound:
                 assert bound is not None
         assert [entry["log_level"] for entry in logs] == ["warning"]
         assert f"0.0.0.0:{bound[1]}" in logs[0]["address"] or f"[::]:{bound[1]}" in logs[0]["address"]
@@ -176,7 +184,7 @@ class TestAddress:
     @pytest.mark.skipif(not ipv6(), reason="this machine has no IPv6 loopback address")
     async def test_ipv6(self, registry: CollectorRegistry) -> None:
         async with (
-            serve("[::1]:0", registry, live=lambda: WELL, ready=lambda: WELL) as bound,
+            serve("[::1]:0", routes(registry)) as bound,
             aiohttp.ClientSession() as session,
         ):
             assert bound is not None
@@ -185,14 +193,14 @@ class TestAddress:
                 assert await answer.text() == "ok"
 
     async def test_an_address_in_use(self, registry: CollectorRegistry) -> None:
-        async with serve("127.0.0.1:0", registry, live=lambda: WELL, ready=lambda: WELL) as bound:
+        async with serve("127.0.0.1:0", routes(registry)) as bound:
             assert bound is not None
-            again = serve(f"127.0.0.1:{bound[1]}", registry, live=lambda: WELL, ready=lambda: WELL)
+            again = serve(f"127.0.0.1:{bound[1]}", routes(registry))
             with pytest.raises(ServeError, match=rf"127\.0\.0\.1:{bound[1]}: the address is in use\. Stop"):
                 await again.__aenter__()
 
     async def test_an_address_that_is_not_ours(self, registry: CollectorRegistry) -> None:
-        elsewhere = serve("192.0.2.1:0", registry, live=lambda: WELL, ready=lambda: WELL)
+        elsewhere = serve("192.0.2.1:0", routes(registry))
         with pytest.raises(ServeError, match=r"192\.0\.2\.1:0: this machine has no such address"):
             await elsewhere.__aenter__()
 
@@ -208,12 +216,12 @@ class TestAddress:
             return look_up(name, *args, **options)
 
         monkeypatch.setattr(socket, "getaddrinfo", ask_nobody)
-        elsewhere = serve(f"{host}:8080", registry, live=lambda: WELL, ready=lambda: WELL)
+        elsewhere = serve(f"{host}:8080", routes(registry))
         with pytest.raises(ServeError, match=f"the host name '{host}' is not known here; write an address"):
             await elsewhere.__aenter__()
 
     async def test_it_is_closed_at_the_end(self, registry: CollectorRegistry) -> None:
-        async with serve("127.0.0.1:0", registry, live=lambda: WELL, ready=lambda: WELL) as bound:
+        async with serve("127.0.0.1:0", routes(registry)) as bound:
             assert bound is not None
         with socket.socket() as probe:
             assert probe.connect_ex(bound) != 0

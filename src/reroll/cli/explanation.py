@@ -16,6 +16,11 @@ _VERDICTS = {
     "resume": ("it would be resumed now", "yellow"),
     "refuse": ("not acted on", "red"),
 }
+_RUNS = {
+    "rolling": ("rolling", "yellow"),
+    "older": ("recorded, with older pods", "red"),
+    "": ("recorded", "yellow"),
+}
 _COLOURS = {"stale": "red", "same": "green"}
 _SEES = {
     "never": "running pods never see a change",
@@ -41,6 +46,8 @@ def render(e: Explanation) -> RenderableType:
     if not e.enabled and not e.outside:
         parts.append(Text('  To follow everything it references, annotate it with reroll.dev/auto: "true".'))
     parts.append(Text(f"\nPods       {_pods(e)}"))
+    if e.rollout is not None:
+        parts.append(Text(f"Rollout    {e.rollout}"))
     parts.append(Text("\nPolicy"))
     parts.append(_table([(s.name, s.value, s.origin) for s in e.policy]))
     parts.append(Text("\nConsumes" if e.configs else "\nConsumes   nothing"))
@@ -53,8 +60,6 @@ def _verdict(e: Explanation) -> tuple[str, str]:
     """(in few words how it stands, colour). It says no more than the decision and what could be read."""
     if e.outside:
         return "left out by the controller's settings", "yellow"
-    if e.left and e.decision in ("skip", "record"):
-        return "some of its pods run older configuration, and are left as they are", "red"
     if e.decision == "wait":
         return ("stale: it is not rolled yet", "red") if e.stale else ("it waits", "yellow")
     if e.decision != "skip":
@@ -64,8 +69,8 @@ def _verdict(e: Explanation) -> tuple[str, str]:
     states = {config.state for config in e.configs if config.followed}
     if not states or "not compared" in states:
         return "nothing is to be done", "yellow"
-    if not e.current:
-        return "not stale", "yellow"
+    if e.runs != "current":
+        return _RUNS[e.runs]
     return (
         ("up to date, as far as it can be read", "yellow")
         if "can't be read" in states

@@ -69,7 +69,7 @@ def stale(
     from reroll.kube.config import load_config
     from reroll.kube.errors import NotFound
     from reroll.kube.pages import METADATA_ONLY_OBJECT
-    from reroll.modes import rollout
+    from reroll.rollouts.paths import path
 
     cluster = load_config(kubeconfig=kubeconfig, context=context)
     scopes = scopes_of(namespace, all_namespaces, cluster.namespace)
@@ -83,7 +83,7 @@ def stale(
         async with Client(cluster) as client:
             for workload in only:
                 try:
-                    await client.get(rollout.path(workload), accept=METADATA_ONLY_OBJECT)
+                    await client.get(path(workload), accept=METADATA_ONLY_OBJECT)
                 except NotFound as error:
                     raise Failure(
                         f"there is no {workload.kind.lower()}/{workload.name} in namespace {workload.namespace}"

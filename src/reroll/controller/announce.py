@@ -22,11 +22,13 @@ from reroll.alerts.webhook import Webhook
 from reroll.controller.metrics import Delivered
 from reroll.controller.store import Store
 from reroll.core.records import ConfigId
-from reroll.kube.lease import LeaderElection, running_time
+from reroll.kube.election import LeaderElection, running_time
 from reroll.settings import Settings
 
 log = structlog.get_logger("reroll.controller")
 
+BEHIND: Final = "reroll.dev/behind-seconds"
+"""Annotation of the Lease: by how many seconds its holder was behind with telling at its last renewal, if it was."""
 _SLACK: Final = 5.0
 """Seconds by which two controllers may see one and the same change apart from each other."""
 _AT_ONCE: Final = 8

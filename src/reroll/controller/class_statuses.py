@@ -2,12 +2,12 @@
 
 The secrets-store CSI driver keeps one SecretProviderClassPodStatus per pod and class: which object of the store, in
 which version. When it rotates, it changes those of all pods one after another, and pods that start have theirs made
-with the new versions. So the content of a class is what the last of them to change says: the first pod that is rotated
-makes it another one, and all others say the same. Where every pod has had it since its start, none of them has to be
-rolled for it (`ConfigRecord.read_at_start`).
+with the new versions. `core.mounts` says what follows from them together.
 
 A status that was never rotated is told by its generation: the CustomResourceDefinition has no status subresource, so
-each change of it counts.
+each change of it counts. The driver names a status after its pod, and where the pod was replaced by one of the same
+name (StatefulSet) before the status was collected as garbage, it puts the new pod's mount into the old status, seen in
+its targetPath, which holds the pod's uid. Such a change is a mount, and no rotation.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reroll.controller.config_objects import Content
 from reroll.controller.store import Store
 from reroll.core.kinds import WorkloadKind
+from reroll.core.mounts import Mount, class_content
 from reroll.core.observe import ObjectMeta, config_record, last_change, version_number
-from reroll.core.records import ConfigId, ConfigRecord
+from reroll.core.records import Change, ConfigId, ConfigRecord
 
 _GROUP, _VERSION = "secrets-store.csi.x-k8s.io", "v1"
 
@@ -45,6 +45,7 @@ class PodStatus(Struct, gc=False, rename="camel"):
 
     secret_provider_class_name: str = ""
     objects: list[MountedObject] | None = None
+    target_path: str = ""
 
 
 class StatusObject(Struct, gc=False):
@@ -65,11 +66,8 @@ class _Status(Struct, frozen=True, gc=False):
 
     config: ConfigId
     uid: str
-    content: Content
-    version: int
-    stamp: float
-    rotated: bool
-    arrived: float
+    target: str
+    mount: Mount
 
 
 class ClassStatuses:
@@ -78,34 +76,46 @@ class ClassStatuses:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._statuses: dict[tuple[str, str], _Status] = {}
-        self._of_class: dict[ConfigId, set[tuple[str, str]]] = {}
+        self._of_class: dict[ConfigId, dict[tuple[str, str], Mount]] = {}
+        self._announced: dict[ConfigId, Mount] = {}
+        """The content that was announced of a class, while any pod has it mounted."""
+        self._listed: set[ConfigId] = set()
+        """Classes of which a list that is on its way has brought something new."""
         self._classes: dict[tuple[str, str], dict[str, str]] = {}
 
     def put_status(self, obj: StatusObject, *, live: bool) -> None:
-        """Take in the status of one pod."""
+        """Take in the status of one pod. What a list brings counts when the list is complete (`synced`)."""
         meta, status = obj.metadata, obj.status or PodStatus()
         at = (meta.namespace, meta.name)
-        before = self._statuses.get(at)
         config = ConfigId("secretproviderclass", meta.namespace, status.secret_provider_class_name)
         mounted = {found.id: found.version for found in status.objects or ()}
         keys = tuple(sorted(mounted))
         key = self._store.configs.key
         joined = b"".join(key.digest(config.namespace, config.name, k, mounted[k].encode()) for k in keys)
-        same = before is not None and before.uid == meta.uid and before.content == (keys, joined)
-        if before is not None and same and before.config == config:
+        before = self._statuses.get(at)
+        if before is not None and before.uid != meta.uid:
+            before = None
+        same_pod = before is not None and before.target == status.target_path
+        if (
+            before is not None
+            and same_pod
+            and (before.config, before.mount.content) == (config, (keys, joined))
+        ):
             return  # labels, or a list that brought it once more
-        self._forget(at)
-        self._statuses[at] = _Status(
-            config=config,
-            uid=meta.uid,
-            content=(keys, joined),
-            version=version_number(meta.resource_version),
+        former = self._forget(at)
+        change = Change(
             stamp=last_change(meta, (b'"f:status"',)),
-            rotated=meta.generation > 1 or (before is not None and before.uid == meta.uid),
             arrived=self._store.configs.now() if live else 0.0,
+            version=version_number(meta.resource_version),
         )
-        self._of_class.setdefault(config, set()).add(at)
-        self._tell(config)
+        mount = Mount((keys, joined), change, rotated=same_pod if before is not None else meta.generation > 1)
+        self._statuses[at] = _Status(config, meta.uid, status.target_path, mount)
+        self._of_class.setdefault(config, {})[at] = mount
+        for each in dict.fromkeys((former or config, config)):
+            if live:
+                self._tell(each)
+            else:
+                self._listed.add(each)
 
     def drop_status(self, namespace: str, name: str) -> None:
         config = self._forget((namespace, name))
@@ -126,6 +136,8 @@ class ClassStatuses:
         """Another digest key is in force: all is to be listed again."""
         for at in list(self._statuses):
             self._forget(at)
+        self._announced.clear()
+        self._listed.clear()
 
     def statuses(self, namespace: str) -> Iterable[tuple[str, str]]:
         """(namespace, name) of those held, of one namespace or ("") all."""
@@ -135,42 +147,54 @@ class ClassStatuses:
         return [at for at in self._classes if not namespace or at[0] == namespace]
 
     def synced(self, namespace: str) -> None:
+        """A list is complete, of one namespace or ("") all."""
+        for config in sorted(self._listed):
+            if not namespace or config.namespace == namespace:
+                self._tell(config)
         self._store.set_collection("secretproviderclass", namespace, "")
 
     def _forget(self, at: tuple[str, str]) -> ConfigId | None:
         status = self._statuses.pop(at, None)
         if status is None:
             return None
-        self._of_class[status.config].discard(at)
+        del self._of_class[status.config][at]
         if not self._of_class[status.config]:
             del self._of_class[status.config]
         return status.config
 
     def _tell(self, config: ConfigId) -> None:
-        statuses = [self._statuses[at] for at in self._of_class.get(config, ())]
-        if not statuses:
+        self._listed.discard(config)
+        mounts = self._of_class.get(config)
+        if not mounts:
+            self._announced.pop(config, None)
             self._store.configs.drop(config)
             return
-        last = max(statuses, key=lambda status: status.version)
-        everywhere = all(status.content == last.content and not status.rotated for status in statuses)
+        found = class_content(mounts.values(), self._announced.get(config))
+        if found.announced is None:
+            self._announced.pop(config, None)
+        else:
+            self._announced[config] = found.announced
         meta = ObjectMeta(
-            name=config.name,
-            namespace=config.namespace,
-            resource_version=str(last.version),
+            config.name,
+            config.namespace,
             annotations=self._classes.get((config.namespace, config.name)),
         )
 
         def record(previous: ConfigRecord | None) -> ConfigRecord:
-            found = config_record(
-                meta,
-                last.content,
-                previous,
-                flags=self._store.configs.flags,
-                arrived=last.arrived,
+            """The time of a content that nobody announced means nothing, and moves as pods come and go."""
+            made = config_record(meta, found.content, previous, flags=self._store.configs.flags, arrived=0.0)
+            change = found.change
+            if previous is not None and found.announced is None and previous.read_at_start:
+                same = (previous.keys, previous.digests) == found.content
+                change = previous.change if same else change
+            return replace(
+                made,
+                stamp=change.stamp,
+                arrived=change.arrived,
+                version=change.version,
+                read_at_start=found.announced is None,
+                mounted=found.newer,
             )
-            if found is not previous and (previous is None or found.version != previous.version):
-                found = replace(found, stamp=last.stamp)
-            return found if found.read_at_start == everywhere else replace(found, read_at_start=everywhere)
 
         self._store.configs.put_record(config, record)
 

@@ -186,8 +186,6 @@ class ConfigObjects:
         config = ConfigId(kind, sys.intern(meta.namespace), meta.name)
         if config.name not in self._held[kind].get(config.namespace, ()):
             return  # it was deleted while it was read; where it is there again, the watch is going to tell
-        if not self._tombstones.allows(config, version_number(meta.resource_version), meta.uid):
-            return
         doubted = config in self._doubtful
         self._doubtful.discard(config)
         self._put(config, obj, live=False)
@@ -245,7 +243,8 @@ class ConfigObjects:
         self._tell(config, appeared=held is None, created=created)
 
     def put_record(self, config: ConfigId, make: Callable[[ConfigRecord | None], ConfigRecord]) -> None:
-        """Take in a config object that is put together from others: `make` is given its former record."""
+        """Take in a config object that is put together from others: `make` is given its former record. A content
+        that each pod has read at its start is no news for a listener."""
         names = self._held[config.kind].setdefault(sys.intern(config.namespace), {})
         held = names.get(config.name)
         previous = held if isinstance(held, ConfigRecord) else None
@@ -253,7 +252,8 @@ class ConfigObjects:
         if record == previous:
             return
         names[config.name] = record
-        if previous is not None and previous.version != record.version and not self._problem(config):
+        told = previous is not None and previous.version != record.version and not record.read_at_start
+        if told and not self._problem(config):
             self._listener.arrived("update", config, record.version)
         self._tell(config, appeared=previous is None)
 
@@ -268,8 +268,9 @@ class ConfigObjects:
             if self._read_all and created:
                 self._appeared.add(config)
             names[name] = UNREAD
-            if not self._tombstones.allows(config, 0):
-                # It was deleted and made again: an answer that is still under way may hold the former one.
+            if config in self._tombstones:
+                # It was deleted and made again: an answer that is still under way may hold the former one, which is
+                # older than what the list has named.
                 self._newest[config] = version
                 self._tombstones.clear(config)
             self._tell(config, appeared=True, created=created)

@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from reroll.controller.announce import BEHIND
 from reroll.kube.client import Client
-from reroll.kube.lease import LeaderElection, unique_identity
+from reroll.kube.election import Behind, LeaderElection, unique_identity
 from reroll.settings import Settings
 
 
@@ -21,7 +22,7 @@ def election_of(
         return None
     identity = unique_identity(os.environ.get("POD_NAME", ""))
     home = settings.lease_namespace or namespace
-    return LeaderElection(client, home, settings.lease_name, identity, behind=behind)
+    return LeaderElection(client, home, settings.lease_name, identity, behind=Behind(BEHIND, behind))
 
 
 async def act_while_leading(

@@ -6,12 +6,14 @@ Who stands by has no queue, for there is nothing to ask: when it leads, it asks 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from typing import Final
 
 import structlog
 
+from reroll.controller.concurrency import Limiter
 from reroll.controller.follow import Follow
 from reroll.controller.metrics import Metrics
 from reroll.controller.queue import Queue
@@ -37,7 +39,7 @@ _FINISH_AGAIN = 0.5  # seconds between tries at the end
 
 class Acting:
     """Makes leads. `check_key` as in `Reconciler`; `manager`: the field manager that `api` writes with; `reporter`
-    makes one for each lead."""
+    makes one for each lead; `limiter` says how many writes may be in flight, and learns by `requested`."""
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class Acting:
         *,
         check_key: Callable[[], Awaitable[bool]],
         manager: str,
+        limiter: Limiter,
     ) -> None:
         self.store = store
         self.api = api
@@ -55,6 +58,7 @@ class Acting:
         self.reporter = reporter
         self.check_key = check_key
         self.manager = manager
+        self.limiter = limiter
         self._idle: Queue[WorkloadId] = Queue()
         self.lead: Lead | None = None
         """The one that acts now."""
@@ -69,6 +73,16 @@ class Acting:
         single consumer of another take turns."""
         if self.lead is not None:
             self.lead.ask(workload, cause or workload.namespace)
+
+    def requested(self, verb: str, code: str, seconds: float) -> None:
+        """The client's request was answered, or failed: see `Metrics.requested`."""
+        self.metrics.requested(verb, code, seconds)
+        if verb != "patch" or code == "error":  # cancelled
+            return
+        if code == "429" or not code.isdigit() or code >= "500":
+            self.limiter.refused(time.monotonic())
+        else:
+            self.limiter.answered(seconds, self.queue.in_hand, time.monotonic())
 
     async def act(self, owns: Callable[[WorkloadId], bool], actors: int, stopping: asyncio.Event) -> None:
         """Act until `stopping` is set, and finish what must not be left half done. Where it is cancelled, for the lead
@@ -91,7 +105,9 @@ class Lead:
         self._acting, store = acting, acting.store
         reporter = acting.reporter()
         self.term = Term(owns, reporter, store, Follow(reporter, acting.metrics))
-        self.queue: Queue[WorkloadId] = Queue(waited=acting.metrics.waited)
+        self.queue: Queue[WorkloadId] = Queue(
+            waited=acting.metrics.waited, places=lambda: acting.limiter.limit
+        )
         self.reconciler = Reconciler(
             store,
             acting.api,

@@ -3,7 +3,9 @@
 Keys, not events, wait in it: however often a key is added, it is handed out once for all of it, and never
 to two workers at a time (the three sets of client-go's workqueue: ready, dirty, processing). On top of
 that it is fair: ready keys wait in one line per *flow*, and the flows take turns, so that a crowd, such as
-the thousand consumers of one config object, delays a newcomer by one turn and not by a thousand.
+the thousand consumers of one config object, delays a newcomer by one turn and not by a thousand. Where
+the keys in hand are limited, one place is kept for flows that have none, and a flow that has more than
+its share waits while others are at work: what a newcomer asks of the server then waits behind less.
 
 Delayed keys cost a heap entry each and one timer of the event loop in all; there is no task per key.
 All methods belong to the event loop's thread, and all times are the loop's.
@@ -64,7 +66,9 @@ class Statistics(Struct, frozen=True):
 class Queue(Generic[K]):
     """A fair queue of keys that are each worked on by one worker at a time.
 
-    `waited` is told, at each `get`, the seconds that the key was ready and waited for a worker.
+    `waited` is told, at each `get`, the seconds that the key was ready and waited for a worker. `places` tells how many
+    keys may be in hand at once (at least 1), and is asked before each is handed out; None: as many as there are
+    workers. When it grows, the next `done` shows it.
     """
 
     def __init__(
@@ -72,8 +76,10 @@ class Queue(Generic[K]):
         *,
         waited: Callable[[float], None] | None = None,
         random: Callable[[], float] = random.random,
+        places: Callable[[], int] | None = None,
     ) -> None:
         self._waited = waited
+        self._places = places
         self._random = random
         # The flow whose turn it is stands first; each holds its keys in order, with the time they got ready.
         # OrderedDicts, for taking the first of a plain dict that shrinks from the front is O(n).
@@ -85,6 +91,8 @@ class Queue(Generic[K]):
         self._number = 0
         self._timer: asyncio.TimerHandle | None = None
         self._processing: dict[K, Hashable] = {}
+        self._in_hand: dict[Hashable, int] = {}
+        """Flow -> how many of its keys are in the hands of workers; without those that have none."""
         self._dirty: dict[K, tuple[float, Hashable]] = {}
         self._failures: dict[K, int] = {}
         self._since: dict[K, float] = {}
@@ -150,7 +158,7 @@ class Queue(Generic[K]):
 
         Raises QueueClosed after `close`, whatever still waits.
         """
-        while not self._closed and not self._flow_of:
+        while not self._closed and (flow := self._next_flow()) is _Same.FLOW:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             try:
@@ -164,7 +172,7 @@ class Queue(Generic[K]):
                 raise
         if self._closed:
             raise QueueClosed("the queue is closed: no more work is handed out")
-        flow, keys = next(iter(self._flows.items()))
+        keys = self._flows[flow]
         key, ready_at = keys.popitem(last=False)
         if keys:
             self._flows.move_to_end(flow)
@@ -173,6 +181,9 @@ class Queue(Generic[K]):
         del self._flow_of[key]
         self._since.pop(key, None)
         self._processing[key] = flow
+        self._in_hand[flow] = self._in_hand.get(flow, 0) + 1
+        if self._places is not None and self._next_flow() is not _Same.FLOW:
+            self._wake_one()  # there may be room for several since the last `done`
         if self._waited is not None:
             self._waited(max(0.0, _now() - ready_at))
         return key
@@ -184,11 +195,17 @@ class Queue(Generic[K]):
         """
         if key not in self._processing:
             raise ValueError(f"done() for {key}, which was not handed out, or was done already")
-        del self._processing[key]
+        flow = self._processing.pop(key)
+        if self._in_hand[flow] > 1:
+            self._in_hand[flow] -= 1
+        else:
+            del self._in_hand[flow]
         dirty = self._dirty.pop(key, None)
         if dirty is not None:
             when, flow = dirty
             self._put(key, when, flow, _now())
+        if self._places is not None and self._next_flow() is not _Same.FLOW:
+            self._wake_one()
 
     def close(self) -> None:
         """Hand out nothing more: all waiting and later `get` raise QueueClosed. `done` works as before."""
@@ -204,6 +221,11 @@ class Queue(Generic[K]):
     def __len__(self) -> int:
         """How many keys are ready and wait for a worker."""
         return len(self._flow_of)
+
+    @property
+    def in_hand(self) -> int:
+        """How many keys are in the hands of workers."""
+        return len(self._processing)
 
     def since(self, key: K) -> float | None:
         """Loop time at which the key was first asked for since it was last handed out; None if it was not."""
@@ -224,6 +246,25 @@ class Queue(Generic[K]):
         )
 
     # --- inside ------------------------------------------------------------------------------------
+
+    def _next_flow(self) -> Hashable:
+        """The flow whose turn it is, of those that may have another key handed out; _Same.FLOW: none may.
+
+        O(places): a flow that has nothing in hand may always, and of others there are no more than places.
+        """
+        if self._places is None or not self._flows:
+            return next(iter(self._flows), _Same.FLOW)
+        places, taken = max(1, self._places()), len(self._processing)
+        if taken >= places:
+            return _Same.FLOW
+        # Of flows that are at work or wait; one that is alone has all places but the one that is kept free.
+        active = len(self._flows) + sum(flow not in self._flows for flow in self._in_hand)
+        share = max(1, (places - 1) // active)
+        for flow in self._flows:
+            mine = self._in_hand.get(flow, 0)
+            if not mine or (mine < share and taken < places - 1):
+                return flow
+        return _Same.FLOW
 
     def _note(self, key: K) -> float:
         now = _now()

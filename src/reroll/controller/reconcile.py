@@ -21,10 +21,11 @@ from reroll.controller.store import Entry, Store
 from reroll.controller.term import Term
 from reroll.controller.writer import Writer
 from reroll.core.decide import Decision, Kind, Situation, decide
-from reroll.core.proof import NOT_PERMITTED
+from reroll.core.proof import NOT_PERMITTED, PodAges
 from reroll.core.records import Applied, WorkloadId
 from reroll.kube.errors import Conflict, NotFound
 from reroll.modes.mode import Api, Leave, Made, Mode, Outcome, Patch, Subject, Wait
+from reroll.modes.restart import selector_of
 
 _CONFLICTS: Final = 4
 """Answers of 409 in a row that are asked again at once; then the backoff takes over."""
@@ -153,7 +154,7 @@ class Reconciler:
             if decision.kind is Kind.ADOPT and decision.applied is not None:
                 # From here on, what changes is a change, also while the pods' ages are on their way.
                 self._store.adopted(workload, decision.applied)
-            ages = await self._ages.of(workload)
+            ages = await self._ages_of(entry, decision)
             decision = decide(replace(situation, pods=ages if ages is not None else NOT_PERMITTED))
         course.decision = decision
         self._metrics.decided(decision.kind.value, workload.kind)
@@ -167,6 +168,15 @@ class Reconciler:
         if decision.until is None:
             return Held(decision.reason)
         return Again(decision.until - self._now(), decision.reason)
+
+    async def _ages_of(self, entry: Entry, decision: Decision) -> PodAges | None:
+        """The ages of its pods. Where a template went back, they are asked for as they are at this moment, by the
+        workload's own selector. At a start many workloads are asked about, and share one list. Raises ApiError."""
+        workload, kind = entry.record.id, self._store.kinds[entry.record.id.kind]
+        if decision.kind is Kind.ADOPT or entry.record.origin != "returned":
+            return await self._ages.of(workload, kind=kind)
+        selector = selector_of(kind, await self._writer.read(entry))
+        return await self._ages.of(workload, selector, kind, within=0.0)
 
     async def _gate(self, course: Course) -> Result | None:
         """May it be done now?"""

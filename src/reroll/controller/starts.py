@@ -11,6 +11,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from reroll.controller.entry import Entry
+from reroll.core.compare import current
 from reroll.core.observe import version_number
 from reroll.core.order import is_later
 from reroll.core.records import Applied, ConfigId, ConfigRecord, ConfigState, WorkloadRecord
@@ -53,6 +54,19 @@ def corrected(entry: Entry, config: ConfigId, content: ConfigRecord, key_id: str
         for c in entry.consumed:
             if c.config == config:
                 record = _with(record, read_before_its_start(record, c, content, key_id))
+    return record
+
+
+def mixed(entry: Entry, config: ConfigId, content: ConfigRecord) -> WorkloadRecord:
+    """The same, where an object changed while pods are being replaced: whatever it is changed to later, those that
+    start now have read this."""
+    record, known = entry.record, entry.record.started_with or entry.record.applied
+    if known is None or entry.progress is None or entry.progress.complete:
+        return record
+    short = config.short(record.id.namespace)
+    for c in entry.consumed:
+        if c.config == config and short in known.configs and known.configs[short] != current(content, c):
+            return replace(record, mixed=record.mixed | {short})
     return record
 
 

@@ -25,6 +25,7 @@ from reroll.core.digests import DigestKey
 from reroll.core.observe import (
     NamespaceObject,
     WorkloadObject,
+    is_fresh,
     status_of,
     with_revisions,
     with_template_of,
@@ -187,6 +188,7 @@ class Store:
         for workload in self._index.consumers(config):
             entry = self._workloads[workload]
             record = starts.corrected(entry, config, content, self.configs.key.id)
+            record = starts.mixed(replace(entry, record=record), config, content)
             if record is not entry.record:
                 self._workloads[workload] = replace(entry, record=record)
 
@@ -201,6 +203,8 @@ class Store:
             held, came = previous.resource_version, obj.metadata.resource_version
             if held == came or (held.isdigit() and came.isdigit() and int(held) > int(came)):
                 return  # a watch that lags behind the answer to our own patch
+        new = previous is None or previous.uid != obj.metadata.uid
+        fresh = live and new and is_fresh(obj, kind)
         record = workload_record(
             obj,
             kind,
@@ -210,11 +214,13 @@ class Store:
             written_mark=self._overlay.mark(workload),
             manager=self._manager,
             style=self.marks,
+            fresh=fresh,
         )
         status = status_of(obj, kind)
         how_far = progress(status, kind) if status is not None else None
         record = self._with_its_template(self._overlay.amended(record), previous)
-        record = with_revisions(record, previous, complete=how_far is not None and how_far.complete)
+        complete = how_far is not None and how_far.complete
+        record = with_revisions(record, previous, complete=complete, fresh=fresh)
         if entry is not None:
             self._doubt(entry, record)
         self._put(entry, record, how_far, live=live)

@@ -34,6 +34,11 @@ class Tombstones(Generic[Id]):
     def __len__(self) -> int:
         return len(self._stones)
 
+    def __contains__(self, id: Id) -> bool:
+        """It was deleted a moment ago, and is not known to be there again."""
+        stone = self._stones.get(id)
+        return stone is not None and stone.when >= self._clock() - self._kept
+
     def deleted(self, id: Id, version: int, uid: str = "") -> None:
         """It was deleted, at this resourceVersion or before (0: not known); `uid`: which of that name, where known."""
         now = self._clock()
@@ -50,9 +55,9 @@ class Tombstones(Generic[Id]):
 
         Where it can't be told which came first, it may not: what is on the server comes by the watch anyway.
         """
-        stone = self._stones.get(id)
-        if stone is None or stone.when < self._clock() - self._kept:
+        if id not in self:
             return True
+        stone = self._stones[id]
         if uid and uid == stone.uid:
             return False
         return version > stone.version > 0

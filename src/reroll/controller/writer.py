@@ -72,6 +72,10 @@ class Writer:
             entry.record.id, await self._api.patch(path, patch.body, content_type=patch.content_type)
         )
 
+    async def read(self, entry: Entry) -> bytes:
+        """The workload as it is on the server. Raises ApiError."""
+        return await self._api.get(self.subject(entry).path)
+
     def cache_answer(self, workload: WorkloadId, answer: bytes, *, made: bool = False) -> None:
         """Take in an answer of the server ahead of the watch: of the object that is held, and no other, because one
         that the watch told the end of must not come back. `made`: of one that was created just now."""
@@ -113,7 +117,7 @@ class Writer:
         """Read a workload that was changed in between. A patch without an answer shows now, or never will, because
         the server refuses it from here on. Raises ApiError; NotFound where it is gone."""
         workload = entry.record.id
-        self.cache_answer(workload, await self._api.get(self.subject(entry).path))
+        self.cache_answer(workload, await self.read(entry))
         found = self._store.workload(workload)
         if found is not None:
             self.confirm_lost_answer(found)

@@ -8,8 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reroll.core import digests
-from reroll.core.applied import ABSENT, LEFT_OUT, Summary, kept
-from reroll.core.applied import WILDCARD as WILDCARD
+from reroll.core.applied import ABSENT, LEFT_OUT, WILDCARD, Summary, kept
 from reroll.core.records import (
     Applied,
     AppliedKeys,
@@ -36,10 +35,14 @@ class ConfigChange(Struct, frozen=True):
     references: tuple[Reference, ...] = ()
     change: Change = Change()
     """When. Without a stamp where a key was removed: see `_when`."""
+    between: bool = False
+    """It is as recorded, and was not while pods were being replaced."""
 
     def describe(self, home: str) -> str:
         """Such as ``configmap/app changed (LOG_LEVEL, PORT)``."""
         name = self.config.short(home)
+        if self.between:
+            return f"{name} was changed and changed back while pods were being replaced"
         if self.appeared or self.deleted:
             return f"{name} {'appeared' if self.appeared else 'was deleted'}"
         if self.keys is None:
@@ -159,9 +162,11 @@ def compare(
         )
     now = _by_key(state, c)
     new = kept(now, state)
-    same = Comparison(c, short, new, blocked=_blocked(c, state, short))
+    same = Comparison(c, short, new, blocked=_blocked(c, state, short), note=_of_its_pods(state, short))
     if known and old == new:
         return same
+    if known and any(old == _mounted(state, content, c) for content in state.mounted):
+        return replace(same, record=old)  # its pods were rolled for a content that only new pods have mounted
     noted = replace(same, write=True)
     if not known:
         return noted
@@ -191,6 +196,22 @@ def compare(
         keys, removed = None, today.present < was.present
     change = ConfigChange(c.config, keys, references=c.references, change=_when(state, removed))
     return replace(noted, stale=change)
+
+
+def _mounted(state: ConfigRecord, content: tuple[tuple[str, ...], bytes], c: Consumed) -> AppliedKeys:
+    """What would be recorded of another content of the same object."""
+    keys, joined = content
+    return current(replace(state, keys=keys, digests=joined), c)
+
+
+def _of_its_pods(state: ConfigRecord, short: str) -> str:
+    """What a person should know where pods have different contents mounted, each since its start."""
+    if not state.mounted:
+        return ""
+    return (
+        f"{short}: pods that started later have a newer version mounted than others; those get it when the driver "
+        f"rotates it, which rolls them, or when they are replaced"
+    )
 
 
 def _when(state: ConfigRecord, removed: bool) -> Change:
@@ -230,5 +251,7 @@ def _needed(c: Consumed, key: str) -> bool:
 
 
 def _blocked(c: Consumed, state: ConfigRecord, short: str) -> str:
-    gone = [key for key in c.keys or () if key not in state.keys and _needed(c, key)]
+    # What is consumed whole may have keys that some container needs by name.
+    named = sorted({key for ref in c.references for key in ref.keys or ()})
+    gone = [key for key in named if key not in state.keys and _needed(c, key)]
     return f"{short} has no key {', '.join(gone)}" if gone else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
-from typing import Final
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -92,6 +92,11 @@ class How(Enum):
     """A Job is started from it (CronJob)."""
 
 
+Runs: TypeAlias = Literal["current", "rolling", "older", ""]
+"""current: its pods run the current configuration. rolling: they will, when its rollout has ended. older: some may run
+older configuration. "": it was not asked."""
+
+
 class Decision(Struct, frozen=True):
     """What is to be done about one workload, and why."""
 
@@ -119,6 +124,8 @@ class Decision(Struct, frozen=True):
     """The decision rests on the ages of its pods: ask for them, and decide again."""
     findings: tuple[Comparison, ...] = ()
     """What it consumes, compared with what its pods were last rolled for."""
+    runs: Runs = ""
+    """What its pods run, as far as it is known (Skip)."""
 
 
 def decide(s: Situation) -> Decision:
@@ -168,7 +175,7 @@ def _decide(s: Situation) -> Decision:
         return _adopt(s, counting, notes)
 
     rekeyed = before.key_id != s.key_id and any(map(keyed, before.configs))
-    findings = _compare(s, counting, before, rekeyed)
+    findings = tuple(_with_mixed(s, f) for f in _compare(s, counting, before, rekeyed))
     notes = notes + tuple(f.note for f in findings if f.note)
     stale = tuple(f.stale for f in findings if f.stale is not None)
     if not stale:
@@ -249,11 +256,10 @@ def _roll(
     mark = None
     if how in (How.TEMPLATE, How.AGAIN):
         mark = _mark_again(s, after) if again else s.marks.next(w, after, stale)
+    after = replace(after, at=int(s.now))
     if how in (How.TEMPLATE, How.RESTART_AT) and s.progress is not None:
         present = w.mark if mark is None else mark
-        after = replace(
-            after, mark=mark_id(present), since=int(since) or int(s.now), at=int(s.now), again=again
-        )
+        after = replace(after, mark=mark_id(present), since=int(since) or int(s.now), again=again)
     return Decision(
         Kind.ROLL,
         reason,
@@ -282,9 +288,6 @@ def _latest(stale: Collection[ConfigChange]) -> float:
     stamps = [change.change.stamp for change in stale]
     return max(stamps) if stamps and all(stamps) else 0.0
 
-
-CURRENT: Final = "its pods run the current configuration"
-"""The reason of a Skip where that is known, and of no other decision."""
 
 AGAIN_AFTER: tuple[float, ...] = (0.0, 10.0, 40.0, 160.0, 640.0)
 """Seconds after the last writing of a mark at which it is written again, where another client puts the pod template
@@ -378,6 +381,17 @@ def _compare(
             on_delete=policy.on_delete,
         )
         for c in counting
+    )
+
+
+def _with_mixed(s: Situation, f: Comparison) -> Comparison:
+    """What is as recorded, and was not while pods were being replaced, has changed for those that started then."""
+    state = s.states[f.consumed.config]
+    if f.stale is not None or f.short not in s.workload.mixed or not isinstance(state, ConfigRecord):
+        return f
+    config, references = f.consumed.config, f.consumed.references
+    return replace(
+        f, stale=ConfigChange(config, None, references=references, change=state.change, between=True)
     )
 
 
@@ -502,7 +516,8 @@ def _settled(
     elif dropped and not seen:
         reason = f"it no longer consumes {', '.join(dropped)}"
     else:
-        return Decision(Kind.SKIP, _what_runs(s, before), notes=notes)
+        runs, words = _what_runs(s, before)
+        return Decision(Kind.SKIP, words, notes=notes, runs=runs)
     return replace(record, reason=reason, applied=_still_owed(before, after), warning=bool(w.applied_problem))
 
 
@@ -522,35 +537,41 @@ def _still_owed(before: Applied, after: Applied) -> Applied:
     )
 
 
-def _what_runs(s: Situation, before: Applied) -> str:
+def _what_runs(s: Situation, before: Applied) -> tuple[Runs, str]:
     """What is known of the pods of a workload whose record is right."""
-    w, progress = s.workload, s.progress
+    progress, pods = s.progress, s.pods if s.pods is not None and s.pods.count >= 0 else None
     if before.left:
         who = before.by or "another client"
         of = f"{before.left} of {before.of} pods" if before.of else "some of its pods"
-        return f"recorded; {of} run older configuration, because {who} put its pod template back"
+        older = pods.before(before.since) if pods is not None else -1
+        if older == 0:
+            return "current", "its pods run the current configuration"
+        if pods is not None:
+            of = f"{older} of {pods.count} pods"
+        return "older", f"recorded; {of} run older configuration, because {who} put its pod template back"
     if before.since:
-        older = s.pods.before(before.since) if s.pods is not None else 0
+        older = pods.before(before.since) if pods is not None else 0
         if progress is None or progress.ended or (progress.complete and not older):
-            return CURRENT
+            return "current", "its pods run the current configuration"
         words = f"rolled for the current configuration, and the rollout is not over: {progress.words}"
-        if older and s.pods is not None:
-            words += f"; {older} of {s.pods.count} pods were created before the change"
-        return words
+        if older and pods is not None:
+            words += f"; {older} of {pods.count} pods were created before the change"
+        return "rolling", words
     recorded = "nothing that it consumes has changed since it was recorded"
-    if s.pods is None or s.pods.count < 0:
-        return recorded
-    home = w.id.namespace
+    if pods is None:
+        return "", recorded
+    home = s.workload.id.namespace
     changed = {
         c.config.short(home): state.stamp
         for c in s.consumed
         if isinstance(state := s.states[c.config], ConfigRecord)
     }
     last = max(changed, key=lambda name: changed[name], default="")
-    older = s.pods.before(changed.get(last, 0.0))
+    older = pods.before(changed.get(last, 0.0))
     if older:
-        return f"{recorded}; {older} of {s.pods.count} pods were created before the last change of {last}"
-    return CURRENT
+        words = f"{recorded}; {older} of {pods.count} pods were created before the last change of {last}"
+        return "older", words
+    return "current", "its pods run the current configuration"
 
 
 def _changed_before_the_start(

@@ -209,6 +209,12 @@ def _finished(status: StatusObject) -> bool:
     return any(c.type in ("Complete", "Failed") and c.status == "True" for c in status.conditions or ())
 
 
+def is_fresh(obj: WorkloadObject, kind: str) -> bool:
+    """Has its controller not seen it yet? One that a watch tells of as it happens was created just now, then: another
+    that appears, because it got a label that is looked for, has a status."""
+    return kind in FOLLOWED and obj.metadata.generation == 1 and obj.status.observed_generation in (0, "")
+
+
 def status_of(obj: WorkloadObject, kind: str) -> RolloutStatus | None:
     """What an object says of its rollout; None for kinds whose status shows nothing of the sort."""
     if kind not in FOLLOWED:
@@ -350,12 +356,13 @@ def workload_record(
     written_mark: str | None = None,
     manager: str = "reroll",
     style: MarkStyle = NATIVE,
+    fresh: bool = False,
 ) -> WorkloadRecord:
     """What is kept of a workload.
 
     `relevant` picks the annotations that can hold policy; `written_mark` is the mark this process is writing
     just now, so that its own change is not taken for somebody else's; `manager` is its field manager; `style`
-    tells marks from what others wrote.
+    tells marks from what others wrote; `fresh`: it was created just now, and has no pods yet.
     """
     meta = obj.metadata
     annotations = relevant(meta.annotations) if meta.annotations else {}
@@ -397,7 +404,7 @@ def workload_record(
             change = Change(
                 stamp=stamp,
                 # One that is new here need not be new: it may have got a label that is looked for.
-                arrived=0.0 if new_here else arrived,
+                arrived=0.0 if new_here and not fresh else arrived,
                 version=version_number(meta.resource_version),
                 by=who.name,
                 willed=who.person,
@@ -421,6 +428,7 @@ def workload_record(
         applied_problem=problem,
         template_change=change,
         started_with=started,
+        mixed=_mixed(previous, (hashed, mark), applied),
         revisions=previous.revisions if previous is not None else None,
         origin=previous.origin if previous is not None else "unseen",
         # A Job that is suspended has no pods, and reads the new content when it is resumed.
@@ -439,20 +447,28 @@ def workload_record(
     )
 
 
+def _mixed(previous: WorkloadRecord | None, present: Revision, applied: Applied | None) -> frozenset[str]:
+    """`WorkloadRecord.mixed` holds until its pods are replaced for it: by another revision, or by a later decision."""
+    if previous is None or not previous.mixed or previous.revision != present:
+        return frozenset()
+    at = (each.at if each is not None else 0 for each in (applied, previous.applied))
+    return previous.mixed if next(at) == next(at) else frozenset()
+
+
 def with_revisions(
-    record: WorkloadRecord, previous: WorkloadRecord | None, *, complete: bool
+    record: WorkloadRecord, previous: WorkloadRecord | None, *, complete: bool, fresh: bool = False
 ) -> WorkloadRecord:
     """A record that holds which revisions its pods can be of, and how those of the present one came to be.
 
     `previous`: what was kept of the same workload before. `complete`: by its status, no pod of an older revision is
-    left (`Progress.complete`). A template that goes back, in the middle of a rollout, to a revision which still has
-    pods starts none of these anew.
+    left (`Progress.complete`). `fresh`: it was created just now. A template that goes back, in the middle of a rollout,
+    to a revision which still has pods starts none of these anew.
     """
     present = record.revision
     known: tuple[Revision, ...] | None
     if previous is None or previous.uid != record.uid:
-        origin: Origin = "unseen"
-        known = None
+        origin: Origin = "new" if fresh else "unseen"
+        known = (present,) if fresh else None
     elif previous.revision == present:
         origin, known = previous.origin, previous.revisions
     else:

@@ -147,7 +147,9 @@ def rollout_status(spec: SpecFacts, status: StatusObject, kind: str) -> RolloutS
     else:
         wanted, total = (1 if spec.replicas is None else spec.replicas), status.replicas
         updated = status.updated_replicas
-        available = status.ready_replicas if status.available_replicas is None else status.available_replicas
+        # The API leaves a 0 of a Deployment out; only a StatefulSet of an old server has no such field.
+        without = status.ready_replicas if kind == STATEFUL_SET.id else 0
+        available = without if status.available_replicas is None else status.available_replicas
     return RolloutStatus(
         seen=_observed(spec, status),
         wanted=wanted,
@@ -177,11 +179,11 @@ def _observed(spec: SpecFacts, status: StatusObject) -> bool:
     return 0 < observed >= spec.generation
 
 
-def progress(s: RolloutStatus, kind: str) -> Progress:
+def progress(s: RolloutStatus, kind: str, *, since: float = 0.0) -> Progress:
     """Judge the rollout of a workload of this kind (`WorkloadKind.id`, one of `FOLLOWED`).
 
-    Whoever follows one rollout compares `Progress.judged` with what it was when that began: a Deployment that goes back
-    to a ReplicaSet of its own keeps the verdict on an earlier rollout until a count improves.
+    `since`: a controller's verdict from before that, by the server's clock, is about an earlier rollout: a Deployment
+    that goes back to a ReplicaSet of its own keeps it until a count improves.
     """
     if not s.seen:
         return Progress("going", "its controller has not observed the change yet", 0, s.wanted)
@@ -191,10 +193,10 @@ def progress(s: RolloutStatus, kind: str) -> Progress:
         return _daemon_set(s)
     if kind == ROLLOUT.id:
         return _argo_rollout(s)
-    return _deployment(s)
+    return _deployment(s, since)
 
 
-def _deployment(s: RolloutStatus) -> Progress:
+def _deployment(s: RolloutStatus, since: float) -> Progress:
     complete = s.updated >= s.wanted and s.total <= s.updated
     if not s.wanted:
         return _no_pods(s)
@@ -202,7 +204,7 @@ def _deployment(s: RolloutStatus) -> Progress:
         return _ended(s, "new and available")
     if s.paused and not complete:
         return _blocked(s, f"it is paused: {_some(s.updated, s.wanted)} new")
-    if s.deadline:
+    if s.deadline and not (s.judged and s.judged < since):
         within = f" of {s.within} s" if s.within is not None else ""
         words = f"it made no progress within its deadline{within}: {_some(s.available, s.wanted)} available"
         return Progress("failed", words, s.updated, s.wanted, s.ending, complete, s.judged)

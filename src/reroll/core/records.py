@@ -122,7 +122,10 @@ class ConfigRecord(Struct, frozen=True, gc=False):
     shared_with: str = ""
     """`reroll.dev/share-with`: namespaces (globs, comma-separated) whose workloads may follow it."""
     read_at_start: bool = False
-    """Every pod that has it mounted has had this very content since its start (SecretProviderClass only)."""
+    """Every pod has what it has mounted since its start, so none has to be rolled (SecretProviderClass only)."""
+    mounted: tuple[tuple[tuple[str, ...], bytes], ...] = ()
+    """Further contents, (keys, digests), that pods have mounted at their start, and later than this one
+    (SecretProviderClass only; see `reroll.core.mounts`)."""
     rewritten: bool = False
     """This is not its first content, and a pod may have started with an earlier one: see `first_content`."""
 
@@ -227,6 +230,9 @@ class WorkloadRecord(Struct, frozen=True, gc=False):
     """The revisions that its pods can be of, the present one last; None: not known."""
     origin: Origin = "unseen"
     """How the pods of the present revision came to be."""
+    mixed: frozenset[str] = frozenset()
+    """What it consumes (`ConfigId.short`) that had other content than is recorded while its pods were being replaced:
+    those that started then have read that."""
     started_with: Applied | None = None
     """What its pods read, where somebody else had them started after `applied` was written, and this process saw
     it happen (`core.started`); None: what is applied."""

@@ -23,6 +23,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias, TypeGuard
 
+import msgspec
+
+from reroll.core.places import PLUGINS
 from reroll.core.records import ConfigKind, Means, Reference, Sees
 from reroll.core.selector import NAME
 from reroll.core.template import (
@@ -45,15 +48,8 @@ SECRETS_STORE: Final = "secrets-store.csi.k8s.io"
 _CONFIGMAP: Final[ConfigKind] = "configmap"
 _SECRET: Final[ConfigKind] = "secret"
 
-_PLUGINS: Final = (
-    ("flex_volume", "flexVolume"),
-    ("iscsi", "iscsi"),
-    ("cinder", "cinder"),
-    ("cephfs", "cephfs"),
-    ("rbd", "rbd"),
-    ("scale_io", "scaleIO"),
-    ("storageos", "storageos"),
-)
+_FIELDS: Final = {field.encode_name: field.name for field in msgspec.structs.fields(Volume)}
+_PLUGINS: Final = tuple((_FIELDS[plugin], plugin) for plugin in PLUGINS)
 """The volume plugins with a secretRef: their fields in `Volume` and in the API."""
 
 

@@ -53,7 +53,7 @@ from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, NotFound
 from reroll.kube.pages import METADATA_ONLY
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
-from reroll.modes import rollout
+from reroll.rollouts.paths import path
 from reroll.settings import Scope, Settings
 
 _SOURCES: dict[ConfigKind, Resource] = {"configmap": CONFIG_MAPS, "secret": SECRETS}
@@ -141,7 +141,7 @@ class _Reading:
 
     async def _workload(self, workload: WorkloadId) -> _Workload:
         """A workload, and how its controller marks it: as the record on it tells, else as the settings say."""
-        raw = await self._client.get(rollout.path(workload, self._kinds))
+        raw = await self._client.get(path(workload, self._kinds))
         obj = decode_object(self._kinds[workload.kind], raw)
         ours = self._settings.mark_style()
         style = style_of(obj.spec.template, (obj.metadata.annotations or {}).get(APPLIED), ours)

@@ -15,7 +15,7 @@ from msgspec.structs import fields
 
 from reroll.core.applied import LEFT_OUT, WILDCARD, total
 from reroll.core.compare import current, followed
-from reroll.core.decide import CURRENT, Decision, Kind, Situation
+from reroll.core.decide import Decision, Kind, Runs, Situation
 from reroll.core.policy import Policy
 from reroll.core.records import (
     AppliedKeys,
@@ -91,10 +91,10 @@ class Explanation(Struct, frozen=True):
     """Why the settings leave it out, whatever its annotations say; "" if they don't."""
     enabled: bool
     stale: bool
-    current: bool
-    """Its pods are known to run the current configuration."""
-    left: int
-    """Pods that run older configuration and are left as they are; see `Applied.left`."""
+    runs: Runs
+    """What its pods run, as far as it is known."""
+    rollout: str | None
+    """How far its rollout is."""
     decision: str
     reason: str
     notes: tuple[str, ...]
@@ -122,7 +122,6 @@ def tell(
     stale = {f.consumed.config for f in decision.findings if f.stale is not None}
     if decision.kind not in _STALE:
         stale = set()
-    written = decision.applied or w.applied
     told = _Told(s, decision, stale, unselected)
     configs = [told.config(c) for c in s.consumed]
     configs += _not_followed(s, settings.followed_config_kinds(), outside)
@@ -131,8 +130,8 @@ def tell(
         outside=outside,
         enabled=s.policy.enabled and not outside,
         stale=bool(stale),
-        current=decision.kind is Kind.SKIP and decision.reason == CURRENT,
-        left=written.left if written is not None else 0,
+        runs=decision.runs,
+        rollout=s.progress.words if s.progress is not None else None,
         decision=decision.kind.value,
         reason=decision.reason,
         notes=(*decision.notes, *notes),

@@ -360,7 +360,12 @@ class Reflector(Generic[T]):
             raise _HandlerFailed
         self._given_up = set(self._failed_on)
         for namespace, name in sorted(self._given_up):
-            log.error("an object is given up", namespace=namespace, name=name, resource=self.resource.plural)
+            log.error(
+                "an object is passed over, because its handler failed again and again",
+                namespace=namespace,
+                name=name,
+                resource=self.resource.plural,
+            )
         self._faulty_lists = 0
         try:
             self._handler.synced()

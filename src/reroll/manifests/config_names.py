@@ -10,29 +10,15 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+from reroll.core import places
 from reroll.manifests.name_references import CONFIG_MAP, PLACES, Fields, Place, found_at, split_path
 from reroll.manifests.names import Gvk, is_cluster_scoped
 from reroll.manifests.stamp.options import Templates
 from reroll.manifests.yaml_text import Path
 
-_CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
-_PLUGINS: Final = ("flexVolume", "iscsi", "cinder", "cephfs", "rbd", "scaleIO", "storageos")
-_IN_PODS: Final[tuple[tuple[str, str], ...]] = (
-    ("ConfigMap", "volumes/configMap/name"),
-    ("ConfigMap", "volumes/projected/sources/configMap/name"),
-    *(("ConfigMap", f"{each}/env/valueFrom/configMapKeyRef/name") for each in _CONTAINERS),
-    *(("ConfigMap", f"{each}/envFrom/configMapRef/name") for each in _CONTAINERS),
-    ("Secret", "volumes/secret/secretName"),
-    ("Secret", "volumes/projected/sources/secret/name"),
-    *(("Secret", f"{each}/env/valueFrom/secretKeyRef/name") for each in _CONTAINERS),
-    *(("Secret", f"{each}/envFrom/secretRef/name") for each in _CONTAINERS),
-    ("Secret", "imagePullSecrets/name"),
-    ("Secret", "volumes/csi/nodePublishSecretRef/name"),
-    ("Secret", "volumes/azureFile/secretName"),
-    *(("Secret", f"volumes/{plugin}/secretRef/name") for plugin in _PLUGINS),
-)
-"""Every field of a pod's spec that names a ConfigMap or Secret (`reroll.core.references` has the same list, by what a
-container sees of them)."""
+_KINDS: Final = {"configmap": "ConfigMap", "secret": "Secret"}
+_IN_PODS: Final = tuple((_KINDS[place.kind], place.fields) for place in places.PLACES if place.kind in _KINDS)
+"""Every field of a pod's spec that names a ConfigMap or Secret."""
 
 _SPECS: Final[dict[tuple[str, str], Fields]] = {
     ("", "Pod"): (),
@@ -55,7 +41,7 @@ _VOLUME_SECRETS: Final = (
     "csi/nodePublishSecretRef",
     "csi/controllerExpandSecretRef",
     "csi/nodeExpandSecretRef",
-    *(f"{plugin}/secretRef" for plugin in _PLUGINS),
+    *(f"{plugin}/secretRef" for plugin in places.PLUGINS),
 )
 """Below spec of a PersistentVolume: mappings of a name and a namespace."""
 _CLASS_SECRET = re.compile(r"csi\.storage\.k8s\.io/[a-z-]+-secret-name\Z")
@@ -86,11 +72,11 @@ def namespace_of(metadata: object, default: str) -> str:
 
 
 def names_in(
-    value: dict[str, Any], templates: Templates, places: Sequence[Place], namespace: str
+    value: dict[str, Any], templates: Templates, more: Sequence[Place], namespace: str
 ) -> Iterator[Named]:
     """Every field of an object that names a ConfigMap or Secret.
 
-    `templates` tells where kinds have their pod template, `places` further fields, of custom kinds; `namespace` is
+    `templates` tells where kinds have their pod template, `more` further fields, of custom kinds; `namespace` is
     that of objects that name none.
     """
     group, _, version = value["apiVersion"].rpartition("/")
@@ -101,11 +87,11 @@ def names_in(
     template = templates.get((group, kind), _SPECS.get((group, kind)))
     if template is not None:
         above = tuple(map(str, template))
-        for target, way in _IN_PODS:
-            for path, name in found_at(value, (*above, "spec", *way.split("/"))):
+        for target, fields in _IN_PODS:
+            for path, name in found_at(value, (*above, "spec", *fields)):
                 if isinstance(name, str):
                     yield Named(Key(target, home, name), path, anywhere)
-    for target, fields in _places(gvk, template is not None, places):
+    for target, fields in _places(gvk, template is not None, more):
         for path, name in found_at(value, fields):
             if isinstance(name, str):
                 yield Named(Key(target, home, name), path, anywhere)

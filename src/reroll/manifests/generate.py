@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from reroll.core.suffix_hash import suffix_hash
 from reroll.manifests.generators import absorb, generated
 from reroll.manifests.go_yaml import dump
 from reroll.manifests.kustomization import (
@@ -29,7 +30,6 @@ from reroll.manifests.name_references import (
 from reroll.manifests.names import Gvk, Id, Resource
 from reroll.manifests.problem import ManifestError
 from reroll.manifests.resource_files import Folder, read_resources
-from reroll.manifests.suffix_hash import suffix_hash
 
 _LOCAL: Final = "config.kubernetes.io/local-config"
 """An annotation of objects that are input to tools only, and are not written."""

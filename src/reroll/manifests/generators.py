@@ -6,11 +6,11 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
+from reroll.core.suffix_hash import wrapped_base64
 from reroll.manifests.env_file import read_env_file, read_file_source, read_literal
 from reroll.manifests.names import Resource
 from reroll.manifests.problem import ManifestError
 from reroll.manifests.resource_files import Folder
-from reroll.manifests.suffix_hash import wrapped_base64
 
 Behavior = Literal["", "create", "replace", "merge"]
 

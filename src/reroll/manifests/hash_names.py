@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
+from reroll.core.suffix_hash import LENGTH, suffix_hash
 from reroll.manifests.config_names import Key, Named, names_in, namespace_of
 from reroll.manifests.edit import Edit, Set, apply_edits
 from reroll.manifests.external import Annotated
@@ -24,7 +25,6 @@ from reroll.manifests.object_content import content_of
 from reroll.manifests.problem import ManifestError
 from reroll.manifests.stamp.options import Templates
 from reroll.manifests.stream import Document, Placed
-from reroll.manifests.suffix_hash import LENGTH, suffix_hash
 
 Keep: TypeAlias = Literal["helm", "flux", "argocd"]
 

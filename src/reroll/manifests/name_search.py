@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
+from reroll.core.suffix_hash import ALPHABET, LENGTH
 from reroll.kube.client import Client
 from reroll.kube.pages import read_list
 from reroll.kube.resources import CONFIG_MAPS, Resource
-from reroll.manifests.suffix_hash import ALPHABET, LENGTH
 
 _SUFFIX = re.compile(rf"-([{ALPHABET}]{{{LENGTH}}})(?![a-z0-9])".encode())
 

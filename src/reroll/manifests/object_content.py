@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from reroll.core.suffix_hash import wrapped_base64
 from reroll.manifests.problem import ManifestError
 from reroll.manifests.stream import Document, Placed
-from reroll.manifests.suffix_hash import wrapped_base64
 from reroll.manifests.yaml_text import Path
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from reroll.core.suffix_hash import ALPHABET, LENGTH
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, Conflict, Forbidden, NotFound
 from reroll.kube.pages import METADATA_ONLY, read_list
@@ -26,7 +27,6 @@ from reroll.kube.resources import CONFIG_MAPS, SECRETS, Resource
 from reroll.manifests.hash_names import BASE_NAME, GENERATED
 from reroll.manifests.name_search import NameSearch
 from reroll.manifests.served_kinds import served_kinds
-from reroll.manifests.suffix_hash import ALPHABET, LENGTH
 from reroll.manifests.together import together
 
 State: TypeAlias = Literal["newest", "named", "young", "unused", "deleted", "changed"]

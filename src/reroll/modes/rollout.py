@@ -14,12 +14,11 @@ import msgspec
 
 from reroll.core.applied import APPLIED, encode
 from reroll.core.decide import Decision
-from reroll.core.kinds import DEPLOYMENT, KINDS, WorkloadKind
+from reroll.core.kinds import DEPLOYMENT, WorkloadKind
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.policy import Pause
-from reroll.core.records import WorkloadId, WorkloadRecord
+from reroll.core.records import WorkloadRecord
 from reroll.kube.client import MERGE_PATCH, STRATEGIC_MERGE_PATCH
-from reroll.kube.resources import Resource
 from reroll.modes import pause as pausing
 from reroll.modes.bodies import on_top, place
 from reroll.modes.mode import Mode, Outcome, Patch, Subject
@@ -43,17 +42,6 @@ class Rollout(Mode):
         pause = subject.policy.pause
         body = merge_patch(subject.record, decision, subject.kind, subject.style, template, pause)
         return Patch(body, content_type)
-
-
-def resource(workload: WorkloadId, kinds: Mapping[str, WorkloadKind] = KINDS) -> Resource:
-    """Where a workload's kind lives in the API. `kinds`: those that are followed, by `WorkloadKind.id`."""
-    kind = kinds[workload.kind]
-    return Resource(kind.group, kind.version, kind.plural, kind.kind)
-
-
-def path(workload: WorkloadId, kinds: Mapping[str, WorkloadKind] = KINDS) -> str:
-    """The URL path of one workload."""
-    return resource(workload, kinds).path(workload.namespace, workload.name)
 
 
 def merge_patch(

@@ -20,21 +20,21 @@ from msgspec.structs import replace
 
 from reroll.core.kinds import WorkloadKind
 from reroll.core.observe import decode_object, workload_record
+from reroll.core.progress import Progress
 from reroll.core.records import ConfigId, WorkloadId
 from reroll.dialects import ALL
 from reroll.insight.stale.audit import audit
 from reroll.kube.client import APPLY_PATCH, Client
 from reroll.kube.errors import ApiError, Conflict, NotFound
 from reroll.kube.resources import NAMESPACES
-from reroll.modes.rollout import path
-from reroll.pipeline.live import RESTARTABLE
 from reroll.pipeline.place import Manifest, Place, Served, in_order
 from reroll.pipeline.plan import Change, Consumer, changed_keys, consumer, template_of, what_changed
-from reroll.pipeline.progress import Progress
 from reroll.pipeline.restart import Options, Restarter, each_of, outcome
 from reroll.pipeline.result import Outcome, Result, Silent, View
 from reroll.pipeline.selection import Target, list_kind
-from reroll.pipeline.wait import follow
+from reroll.rollouts.live import RESTARTABLE
+from reroll.rollouts.paths import path
+from reroll.rollouts.wait import follow
 
 _AT_ONCE = 10
 _ESTABLISHED_WITHIN = 30.0

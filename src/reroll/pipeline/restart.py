@@ -18,20 +18,21 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reroll.core.kinds import DAEMON_SET, DEPLOYMENT, DEPLOYMENT_CONFIG, KINDS, STATEFUL_SET
+from reroll.core.progress import Progress
 from reroll.core.records import WorkloadId
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, Conflict, NotFound, TooManyRequests
 from reroll.kube.resources import PODS
 from reroll.modes.bodies import place, timestamp
 from reroll.modes.restart import Pod, evict, next_step, pods_of
-from reroll.modes.rollout import path
-from reroll.pipeline.live import RESTARTABLE, RESTARTED_AT, Live, read
-from reroll.pipeline.progress import Progress
-from reroll.pipeline.reasons import why
 from reroll.pipeline.result import Method, Outcome, Result, Silent, State, View
-from reroll.pipeline.rollback import take_back
 from reroll.pipeline.selection import Target
-from reroll.pipeline.wait import Ended, follow
+from reroll.rollouts.live import RESTARTABLE, RESTARTED_AT, Live, decode_live, read
+from reroll.rollouts.paths import path
+from reroll.rollouts.progress import after_verdict
+from reroll.rollouts.reasons import why
+from reroll.rollouts.rollback import take_back
+from reroll.rollouts.wait import Ended, follow
 
 _ATTEMPTS = 5
 _EVERY = 0.5
@@ -182,7 +183,7 @@ class Restarter:
 
     async def _roll(self, target: Target, live: Live, deadline: float) -> Outcome:
         options, workload = self._options, target.workload
-        ours, before = await self._mark(workload, live, dry_run=options.dry_run)
+        ours, before, begun = await self._mark(workload, live, dry_run=options.dry_run)
         if options.dry_run:
             return outcome(target, "planned", "would be restarted", "rollout")
         if not options.wait:
@@ -193,14 +194,18 @@ class Restarter:
             deadline=deadline,
             told=lambda now: self._told(workload, now),
             log_lines=options.log_lines,
+            begun=begun,
+            since=after_verdict(live, workload.kind),
         )
         found = replace(outcome(target, ended.state, ended.words, "rollout"), reasons=ended.reasons)
         if ended.state == "done" or not options.rollback:
             return found
+        if ended.superseded:
+            return replace(found, message=f"{found.message}; not taken back: that one is not ours")
         return await self._take_back(found, workload, ours, before)
 
-    async def _mark(self, workload: WorkloadId, live: Live, *, dry_run: bool) -> tuple[str, str | None]:
-        """Start the rollout. Returns (what was written, what was there before)."""
+    async def _mark(self, workload: WorkloadId, live: Live, *, dry_run: bool) -> tuple[str, str | None, Live]:
+        """Start the rollout. Returns (what was written, what was there before, the workload as it is now)."""
         kind = KINDS[workload.kind]
         where = kind.restart_at or (*kind.template, "metadata", "annotations", RESTARTED_AT)
         for attempt in range(_ATTEMPTS):
@@ -212,8 +217,8 @@ class Restarter:
             place(body, where, ours)
             try:
                 query = "?dryRun=All" if dry_run else ""
-                await self._client.patch(path(workload, KINDS) + query, msgspec.json.encode(body))
-                return ours, before
+                answer = await self._client.patch(path(workload, KINDS) + query, msgspec.json.encode(body))
+                return ours, before, decode_live(answer)
             except Conflict:
                 if attempt + 1 == _ATTEMPTS:
                     raise
@@ -227,15 +232,17 @@ class Restarter:
             return replace(found, message=f"{found.message}; a Rollout's restart can't be taken back")
         self._told(workload, Progress("going", f"{found.state}: it is taken back"))
         try:
-            problem = await take_back(self._client, workload, ours, before)
-            if problem:
-                return replace(found, message=f"{found.message}; not taken back: {problem}")
+            taken = await take_back(self._client, workload, ours, before)
+            if taken.problem:
+                return replace(found, message=f"{found.message}; not taken back: {taken.problem}")
             back = await follow(
                 self._client,
                 workload,
                 deadline=time.monotonic() + self._options.timeout,
                 told=lambda now: self._told(workload, replace(now, words=f"taken back: {now.words}")),
                 log_lines=0,
+                begun=taken.after,
+                since=taken.since,
             )
         except ApiError as error:
             return replace(found, message=f"{found.message}; not taken back: {error.message}")

@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeAlias
 from msgspec import Struct
 
 from reroll.core.records import WorkloadId
-from reroll.pipeline.reasons import Reason
+from reroll.rollouts.reasons import Reason
 
 Method: TypeAlias = Literal["rollout", "delete-pods", "evict"]
 

@@ -20,7 +20,7 @@ from reroll.kube.client import Client
 from reroll.kube.errors import Forbidden, NotFound
 from reroll.kube.pages import read_list
 from reroll.kube.resources import Resource
-from reroll.pipeline.live import RESTARTABLE
+from reroll.rollouts.live import RESTARTABLE
 
 
 class Target(Struct, frozen=True):

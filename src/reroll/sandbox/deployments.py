@@ -339,6 +339,8 @@ class _Rollout:
             self._note(*availability, type="Available")
         self._tell_progress(status)
         told = with_status(self.deployment, {**status, "conditions": self.conditions})
+        # Told when it is 0, too (KEP-3973; on by default since Kubernetes 1.35).
+        told["status"]["terminatingReplicas"] = sum(_count(held, "terminatingReplicas") for held in self.sets)
         told["metadata"] = {**self.meta, "annotations": self.annotations}
         self.storage.update(DEPLOYMENT, told, subresource="status")
 

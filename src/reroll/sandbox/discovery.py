@@ -15,7 +15,7 @@ from reroll.sandbox.served import Catalog, Served
 
 Json: TypeAlias = dict[str, Any]
 
-KUBERNETES: Final = ("1", "34", "4")
+KUBERNETES: Final = ("1", "36", "3")
 """The version whose behaviour is played: that of the project's control plane for tests."""
 
 OPENAPI_V2_PROTOBUF: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"

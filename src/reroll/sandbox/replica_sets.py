@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from reroll.sandbox.clockwork import Clockwork, with_status
 from reroll.sandbox.kinds import POD, REPLICA_SET
-from reroll.sandbox.pods import active, available, create_pod, delete_pod, is_ready, label, owned
+from reroll.sandbox.pods import (
+    active,
+    available,
+    create_pod,
+    delete_pod,
+    has_ended,
+    is_ending,
+    is_ready,
+    label,
+    owned,
+)
 from reroll.sandbox.storage import Object
 
 
@@ -22,7 +32,8 @@ class ReplicaSets:
             return
         spec = replica_set["spec"]
         template: Object = spec.get("template") or {}
-        pods = active(owned(self._storage, POD, replica_set))
+        held = owned(self._storage, POD, replica_set)
+        pods = active(held)
         excess = len(pods) - spec.get("replicas", 1)
         for _ in range(-excess):
             pods.append(create_pod(self._storage, REPLICA_SET, replica_set, template, stem=f"{name}-"))
@@ -42,7 +53,8 @@ class ReplicaSets:
             "observedGeneration": replica_set["metadata"]["generation"],
         }
         told = with_status(replica_set, status)
-        told["status"]["replicas"] = len(pods)
+        ending = sum(is_ending(pod) and not has_ended(pod) for pod in held)
+        told["status"] |= {"replicas": len(pods), "terminatingReplicas": ending}
         self._storage.update(REPLICA_SET, told, subresource="status")
 
 

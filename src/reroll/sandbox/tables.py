@@ -280,7 +280,7 @@ _COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
     "Namespace": (_NAME, Column("Status", _at("status.phase")), _AGE),
     "ConfigMap": (_NAME, Column("Data", _data_count), _AGE),
     "Secret": (_NAME, Column("Type", _at("type")), Column("Data", _data_count), _AGE),
-    "ServiceAccount": (_NAME, Column("Secrets", lambda obj, now: len(obj.get("secrets") or ())), _AGE),
+    "ServiceAccount": (_NAME, _AGE),
     "Service": (
         _NAME,
         Column("Type", _at("spec.type")),

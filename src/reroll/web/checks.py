@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reroll.controller.reader import Reader
 from reroll.controller.watches import Watches
-from reroll.web.server import Check
+from reroll.web.health import Check
 
 
 def live_checks() -> list[Check]:

@@ -1,4 +1,4 @@
-"""The small web server beside the controller: /livez, /readyz and /metrics.
+"""The small web server beside the controller, of the routes that it is given (`health.py`, `metrics.py`).
 
 It listens on a loopback address unless told otherwise, for it asks nobody who they are. It shows names of
 watched resources and numbers, and no configuration.
@@ -10,25 +10,14 @@ import errno
 import ipaddress
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import NamedTuple
 
 import structlog
 from aiohttp import web
-from msgspec import Struct
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
 log = structlog.get_logger("reroll.web")
-
-_INDEX = """reroll
-
-/livez            the process works
-/readyz           everything was read, changes are acted on
-/readyz?verbose   each check by name
-/metrics          for Prometheus
-"""
 
 _SHUTDOWN = 2.0  # seconds for a scrape in flight at the end
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]+)")
@@ -38,33 +27,31 @@ class ServeError(Exception):
     """The address can't be served; the message says which, why, and what to do."""
 
 
-class Check(Struct, frozen=True):
-    """One thing that has to be well, and why it is not."""
+class Route(NamedTuple):
+    """One path, and what answers a GET of it."""
 
-    name: str
-    ok: bool
-    reason: str = ""
-
-
-Checks: TypeAlias = Callable[[], Iterable[Check]]
+    path: str
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    about: str = ""
+    """What it is for, on the page at ``/``; "": it is not named there."""
+    variants: tuple[tuple[str, str], ...] = ()
+    """The same path with a query, and what that is for."""
 
 
 @asynccontextmanager
-async def serve(
-    address: str, registry: CollectorRegistry, *, live: Checks, ready: Checks
-) -> AsyncIterator[tuple[str, int] | None]:
-    """Serve health and metrics while the body runs; gives the (host, port) that is bound.
+async def serve(address: str, routes: Sequence[Route]) -> AsyncIterator[tuple[str, int] | None]:
+    """Serve these routes, and at ``/`` what they are, while the body runs; gives the (host, port) that is bound.
 
     `address` is ``HOST:PORT``, with port 0 for any free one, ``[::1]:8080`` for IPv6 and ``:8080`` for all
-    addresses of the machine; with ``""`` nothing is served, and None is given. `live` and `ready` are asked
-    at each request. Raises ServeError if the address is not understood or can't be bound.
+    addresses of the machine; with ``""`` nothing is served, and None is given. Raises ServeError if the address is
+    not understood or can't be bound.
     """
     if not address:
         yield None
         return
     host, port = parse_address(address)
     # Access logs off: probes and scrapes come every few seconds and say nothing.
-    runner = web.AppRunner(_application(registry, live, ready), access_log=None, shutdown_timeout=_SHUTDOWN)
+    runner = web.AppRunner(_application(routes), access_log=None, shutdown_timeout=_SHUTDOWN)
     await runner.setup()
     try:
         try:
@@ -103,54 +90,22 @@ def parse_address(address: str) -> tuple[str, int]:
     return match["host"], port
 
 
-def _application(registry: CollectorRegistry, live: Checks, ready: Checks) -> web.Application:
-    async def index(request: web.Request) -> web.Response:
-        return _text(_INDEX)
-
-    async def livez(request: web.Request) -> web.Response:
-        return _health("livez", live(), verbose="verbose" in request.query)
-
-    async def readyz(request: web.Request) -> web.Response:
-        return _health("readyz", ready(), verbose="verbose" in request.query)
-
-    async def metrics(request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
-
-    application = web.Application()
-    application.add_routes(
-        [
-            web.get("/", index),
-            web.get("/livez", livez),
-            web.get("/live", livez),  # as Reloader has it
-            web.get("/readyz", readyz),
-            web.get("/metrics", metrics),
-        ]
-    )
-    return application
-
-
-def _health(name: str, checks: Iterable[Check], *, verbose: bool) -> web.Response:
-    """Plain text as the API server's own health endpoints have it: "ok", or what is not and why.
-
-    See https://kubernetes.io/docs/reference/using-api/health-checks/
-    """
-    checks = list(checks)
-    failed = [check for check in checks if not check.ok]
-    if not (failed or verbose):
-        return _text("ok")
-    lines = [
-        f"[+]{check.name} ok" if check.ok else f"[-]{check.name} failed: {check.reason or 'no reason given'}"
-        for check in (checks if verbose else failed)
-    ]
-    lines.append(f"{name} check {'failed' if failed else 'passed'}\n")
-    return _text("\n".join(lines), status=503 if failed else 200)
-
-
-def _text(text: str, status: int = 200) -> web.Response:
-    # A probe's answer is of this moment, and plain text is not to be taken for a page.
+def plain(text: str, status: int = 200) -> web.Response:
+    """An answer in plain text. A probe's answer is of this moment, and plain text is not to be taken for a page."""
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     return web.Response(text=text, status=status, headers=headers)
+
+
+def _application(routes: Sequence[Route]) -> web.Application:
+    named = [line for route in routes if route.about for line in ((route.path, route.about), *route.variants)]
+    index_text = "reroll\n\n" + "".join(f"{path:<18}{about}\n" for path, about in named)
+
+    async def index(request: web.Request) -> web.Response:
+        return plain(index_text)
+
+    application = web.Application()
+    application.add_routes([web.get("/", index), *(web.get(route.path, route.answer) for route in routes)])
+    return application
 
 
 def _why_not(address: str, host: str, port: int, error: OSError | UnicodeError) -> str:

@@ -6,17 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
+from reroll.core.places import CONTAINERS
 from reroll.core.references import ROOT_CA
 from reroll.insight.lint.shape import entries, mapping, text
 from reroll.manifests.yaml_text import Path
 
 Kind: TypeAlias = Literal["configmap", "secret"]
-
-CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
 
 
 class Use(Struct, frozen=True):

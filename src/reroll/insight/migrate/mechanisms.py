@@ -14,13 +14,13 @@ from reroll.core.kinds import KINDS
 from reroll.core.policy import Policy, PolicyDefaults, native_layer, plural, resolve
 from reroll.core.records import ConfigId, ConfigKind, Consumed, WorkloadRecord
 from reroll.core.selector import ALL_KINDS
+from reroll.core.suffix_hash import ALPHABET, LENGTH
 from reroll.dialects import Dialects, wave
 from reroll.dialects.reloader import config_flags, reloader_layer
 from reroll.insight.lint.rules.mechanisms import CHECKSUM
 from reroll.insight.lint.shape import entries, mapping, text
 from reroll.insight.migrate.native import WORKLOAD
 from reroll.insight.migrate.scene import Reloader, Scene, Workload, selected
-from reroll.manifests.suffix_hash import ALPHABET, LENGTH
 
 Name: TypeAlias = Literal["Reloader", "wave", "checksum", "name hash", "reroll"]
 

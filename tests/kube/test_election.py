@@ -8,14 +8,17 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from reroll.kube.election import Behind, LeaderElection, Leadership, running_time, unique_identity
 from reroll.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, NotFound, Unreachable
-from reroll.kube.lease import BEHIND, LEASES, LeaderElection, Leadership, running_time, unique_identity
+from reroll.kube.lease import LEASES
 
 pytestmark = pytest.mark.looptime
 
+BEHIND = "reroll.dev/behind-seconds"
 PATH = LEASES.path("reroll", "reroll")
 
 
@@ -89,6 +92,7 @@ class Link:
         self.takes: Callable[[], float] = lambda: 0.01
         self.watchable = True
         self.error: ApiError | None = None
+        self.watched_from: list[str | None] = []
 
     async def get(self, path: str, *, attempts: int) -> bytes:
         assert path == PATH
@@ -120,7 +124,9 @@ class Link:
 
     @asynccontextmanager
     async def stream(self, path: str) -> AsyncIterator[AsyncIterator[list[bytes]]]:
-        assert "fieldSelector=metadata.name%3Dreroll" in path
+        query = dict(parse_qsl(urlsplit(path).query))
+        assert query["fieldSelector"] == "metadata.name=reroll"
+        self.watched_from.append(query.get("resourceVersion"))
         if not self.watchable:
             raise Forbidden("you may not", status=403)
         if self.cut or self.silent:
@@ -168,7 +174,7 @@ class Play:
             who,
             clock=clock or now,
             wall=lambda: 1_750_000_000.0 + now(),
-            behind=behind,
+            behind=Behind(BEHIND, behind),
             **times,
         )
         self.electors[who] = elector
@@ -284,6 +290,15 @@ def noted(play: Play) -> dict[str, str]:
     assert play.api.lease is not None
     found: dict[str, str] = play.api.lease["metadata"].get("annotations") or {}
     return found
+
+
+async def test_a_watch_goes_on_from_what_was_read(play: Play) -> None:
+    """One without a version is answered from etcd, by each of those who stand by (kubernetes #123448)."""
+    play.add("a")
+    await asyncio.sleep(0.5)
+    play.add("b")
+    await asyncio.sleep(0.5)
+    assert play.links["b"].watched_from == ["1"]
 
 
 async def test_the_lease_tells_how_far_behind_the_leader_is(play: Play) -> None:

@@ -10,22 +10,35 @@ from __future__ import annotations
 import contextlib
 
 import msgspec
+from msgspec import Struct
 
 from reroll.core.kinds import KINDS, STATEFUL_SET
 from reroll.core.records import WorkloadId
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, Conflict
 from reroll.kube.resources import PODS
-from reroll.modes.bodies import place
-from reroll.modes.rollout import path
-from reroll.pipeline.live import RESTARTED_AT, read
-from reroll.pipeline.reasons import find_pods
+from reroll.rollouts.live import RESTARTED_AT, Live, decode_live, read
+from reroll.rollouts.paths import path
+from reroll.rollouts.progress import after_verdict
+from reroll.rollouts.reasons import find_pods
 
 _ATTEMPTS = 5
 
 
-async def take_back(client: Client, workload: WorkloadId, ours: str, before: str | None) -> str:
-    """Put the annotation back from `ours` to `before` (None: it was not there). Returns "" when done, else why not.
+class TakenBack(Struct, frozen=True):
+    """What became of a restart that was to be taken back."""
+
+    problem: str = ""
+    """Why it was not; "": it was."""
+    after: Live | None = None
+    """The workload as the change left it."""
+    since: float = 0.0
+    """See `core.progress.progress`: a Deployment that goes back to a ReplicaSet of its own keeps the verdict on the
+    restart that has failed until a count improves."""
+
+
+async def take_back(client: Client, workload: WorkloadId, ours: str, before: str | None) -> TakenBack:
+    """Put the annotation back from `ours` to `before` (None: it was not there).
 
     A StatefulSet waits for a pod that never becomes ready, also on the way back, so those of ours are deleted
     (https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback). Raises ApiError.
@@ -33,17 +46,19 @@ async def take_back(client: Client, workload: WorkloadId, ours: str, before: str
     for _ in range(_ATTEMPTS):
         live = await read(client, workload)
         if live.restarted_at != ours:
-            return "somebody else has restarted it since"
-        body: dict[str, object] = {"metadata": {"resourceVersion": live.metadata.resource_version}}
-        place(body, (*KINDS[workload.kind].template, "metadata", "annotations", RESTARTED_AT), before)
+            return TakenBack("somebody else has restarted it since")
+        body: dict[str, object] = {RESTARTED_AT: before}
+        for field in reversed((*KINDS[workload.kind].template, "metadata", "annotations")):
+            body = {field: body}
+        body["metadata"] = {"resourceVersion": live.metadata.resource_version}
         try:
-            await client.patch(path(workload, KINDS), msgspec.json.encode(body))
+            answer = await client.patch(path(workload, KINDS), msgspec.json.encode(body))
         except Conflict:
             continue
         if workload.kind == STATEFUL_SET.id:
             await _delete_broken(client, workload, ours)
-        return ""
-    return "it is changed all the time by somebody else"
+        return TakenBack(after=decode_live(answer), since=after_verdict(live, workload.kind))
+    return TakenBack("it is changed all the time by somebody else")
 
 
 async def _delete_broken(client: Client, workload: WorkloadId, ours: str) -> None:

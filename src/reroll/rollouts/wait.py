@@ -15,12 +15,13 @@ import msgspec
 from msgspec import Struct
 
 from reroll.core.kinds import DAEMON_SET, STATEFUL_SET
+from reroll.core.progress import Progress
 from reroll.core.records import WorkloadId
-from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, NotFound
-from reroll.pipeline.live import Live, read
-from reroll.pipeline.progress import Progress, progress
-from reroll.pipeline.reasons import Reason, why
+from reroll.kube.ports import Asker
+from reroll.rollouts.live import Live, read
+from reroll.rollouts.progress import progress, waits_for_a_person
+from reroll.rollouts.reasons import Reason, why
 
 _FIRST, _GROWTH, _SLOWEST = 0.25, 1.4, 2.0
 _LOOK_CLOSER = 5.0  # seconds between looks at the pods
@@ -32,29 +33,42 @@ class Ended(Struct, frozen=True):
     state: Literal["done", "failed", "timed out"]
     words: str
     reasons: tuple[Reason, ...] = ()
+    superseded: bool = False
+    """The pod template was changed again meanwhile: this is the end of that later rollout."""
 
 
 async def follow(
-    client: Client,
+    client: Asker,
     workload: WorkloadId,
     *,
     deadline: float,
     told: Callable[[Progress], None],
     log_lines: int = 10,
+    begun: Live | None = None,
+    since: float = 0.0,
 ) -> Ended:
     """Follow the newest rollout of a workload until it is done, has failed, or `deadline` (time.monotonic()) is over.
 
-    Kinds without a progress deadline (StatefulSet, DaemonSet) count as failed when a new pod has crashed again and
-    again. Raises ApiError where the workload may not be read.
+    `begun`: the workload as the change left it, so that a later change is told from it; None: as the first look finds
+    it. `since`: see `core.progress.progress`. Kinds without a progress deadline (StatefulSet, DaemonSet) count as
+    failed when a new pod has crashed again and again. Raises ApiError where the workload may not be read.
     """
     delay, closer = _FIRST, time.monotonic() + _LOOK_CLOSER
     last = Progress("going", "it was not read yet")
     live: Live | None = None
+    superseded = False
+
+    def ended(
+        state: Literal["done", "failed", "timed out"], words: str, reasons: tuple[Reason, ...] = ()
+    ) -> Ended:
+        words += "; its pod template was changed again meanwhile" if superseded else ""
+        return Ended(state, words, reasons, superseded)
+
     while True:
         try:
             live = await read(client, workload)
         except NotFound:
-            return Ended("failed", "it was deleted in the meantime")
+            return ended("failed", "it was deleted in the meantime")
         except ApiError as error:
             if not error.retryable:
                 raise
@@ -62,13 +76,19 @@ async def follow(
                 "going", f"the API server does not answer: {error.message}", last.new, last.wanted
             )
         except msgspec.DecodeError as error:
-            return Ended("failed", f"its state is not understood: {error}")
+            return ended("failed", f"its state is not understood: {error}")
         else:
-            last = progress(live, workload.kind)
-        if last.state == "done":
-            return Ended("done", last.words)
-        if live is not None and last.state == "failed":
-            return Ended(
+            begun = begun or live
+            if live.metadata.uid != begun.metadata.uid:
+                return ended("failed", "it was deleted and created again in the meantime")
+            superseded = superseded or bytes(live.spec.template) != bytes(begun.spec.template)
+            last = progress(live, workload.kind, since=since)
+        if last.ended or (
+            live is not None and last.verdict == "blocked" and not waits_for_a_person(live, workload.kind)
+        ):
+            return ended("done", last.words)
+        if live is not None and last.verdict == "failed":
+            return ended(
                 "failed", last.words, (await why(client, workload, live, log_lines=log_lines)).reasons
             )
         now = time.monotonic()
@@ -76,10 +96,14 @@ async def follow(
             closer = now + _LOOK_CLOSER
             found = await why(client, workload, live, log_lines=log_lines)
             if found.broken:
-                return Ended("failed", f"a new pod crashes again and again; {last.words}", found.reasons)
+                return ended(
+                    "failed",
+                    f"a new pod crashes again and again, or can't start; {last.words}",
+                    found.reasons,
+                )
         told(last)
         if time.monotonic() >= deadline:
             reasons = (await why(client, workload, live, log_lines=log_lines)).reasons if live else ()
-            return Ended("timed out", f"not done in time: {last.words}", reasons)
+            return ended("timed out", f"not done in time: {last.words}", reasons)
         await asyncio.sleep(max(0.0, min(delay, deadline - time.monotonic())))
         delay = min(_SLOWEST, delay * _GROWTH)

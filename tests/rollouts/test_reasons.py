@@ -9,8 +9,8 @@ import pytest
 
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import Forbidden
-from reroll.pipeline.live import RESTARTED_AT, Live, decode_live
-from reroll.pipeline.reasons import why
+from reroll.rollouts.live import RESTARTED_AT, Live, decode_live
+from reroll.rollouts.reasons import why
 
 WEB = WorkloadId("StatefulSet", "shop", "web")
 
@@ -72,6 +72,17 @@ async def test_a_pod_of_the_older_revision_breaks_nothing() -> None:
     found = await why(Answers([pod("web-0", CRASHED, revision="a")]), WEB, live(updateRevision="b"))
     assert found.reasons
     assert not found.broken
+
+
+@pytest.mark.parametrize(
+    ("reason", "broken"),
+    [("InvalidImageName", True), ("ImagePullBackOff", False), ("CreateContainerConfigError", False)],
+)
+async def test_only_what_never_comes_right_by_itself_ends_the_wait(reason: str, broken: bool) -> None:
+    """An image may be pushed, and a ConfigMap be created, a moment later."""
+    waiting = {"name": "main", "state": {"waiting": {"reason": reason}}}
+    found = await why(Answers([pod("web-0", waiting, revision="b")]), WEB, live(updateRevision="b"))
+    assert found.broken is broken
 
 
 async def test_no_log_is_asked_for() -> None:

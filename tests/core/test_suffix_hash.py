@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reroll.manifests.suffix_hash import ALPHABET, LENGTH, encode, go_json, suffix_hash, wrapped_base64
+from reroll.core.suffix_hash import ALPHABET, LENGTH, encode, go_json, suffix_hash, wrapped_base64
 
 
 def config_map(data: dict[str, str] | None = None, binary: dict[str, bytes] | None = None) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from reroll.core.kinds import (
     STATEFUL_SET,
     WorkloadKind,
 )
+from reroll.core.progress import Condition, StatusObject
 from reroll.core.records import WorkloadId
 from reroll.core.template import PodTemplate
-from reroll.kube.pods import Condition, selector_of
+from reroll.kube.pods import selector_of
 from reroll.kube.ports import Getter
-from reroll.modes.rollout import path
+from reroll.rollouts.paths import path
 
 RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
 """The annotation on the pod template that `kubectl rollout restart` writes."""
@@ -63,23 +64,11 @@ class _Spec(Struct, gc=False, rename="camel"):
     restart_at: str | None = None
 
 
-class Status(Struct, gc=False, rename="camel"):
-    """status of any of the kinds; what a kind does not have is 0 or empty."""
+class Status(StatusObject, gc=False, rename="camel"):
+    """status, with what tells the revisions of a StatefulSet."""
 
-    observed_generation: int | str = 0
-    replicas: int = 0
-    updated_replicas: int = 0
-    ready_replicas: int = 0
-    available_replicas: int = 0
     current_revision: str = ""
     update_revision: str = ""
-    desired_number_scheduled: int = 0
-    updated_number_scheduled: int = 0
-    number_available: int = 0
-    phase: str = ""
-    message: str = ""
-    restarted_at: str | None = None
-    conditions: list[Condition] | None = None
 
 
 class Live(Struct, gc=False):

@@ -19,7 +19,7 @@ from reroll.kube.errors import ApiError
 from reroll.kube.pods import ContainerStatus, Pod, list_pods
 from reroll.kube.ports import Asker, Lister
 from reroll.kube.resources import PODS, Resource
-from reroll.pipeline.live import RESTARTED_AT, Live
+from reroll.rollouts.live import RESTARTED_AT, Live
 
 _CORE_EVENTS = Resource("", "v1", "events", "Event")
 _MOST_PODS: Final = 3
@@ -27,6 +27,8 @@ _MOST_EVENTS: Final = 3
 _LINE: Final = 300
 HOPELESS_AFTER: Final = 3
 """A container that has crashed so often is taken for broken, where nothing else ends the wait (`Why.broken`)."""
+_HOPELESS: Final = ("InvalidImageName",)
+"""What no container comes out of by itself. A missing ConfigMap or an image that can't be pulled may still come."""
 
 
 class _Event(Struct, gc=False, rename="camel"):
@@ -55,7 +57,7 @@ class Why(Struct, frozen=True):
 
     reasons: tuple[Reason, ...] = ()
     broken: bool = False
-    """A new pod crashes again and again."""
+    """A new pod crashes again and again, or can never start."""
 
 
 _decode_events = msgspec.json.Decoder(_Events).decode
@@ -79,7 +81,7 @@ async def why(client: Asker, workload: WorkloadId, live: Live, *, log_lines: int
         reasons.append(Reason(f"and {len(unready) - _MOST_PODS} more pods are not ready"))
     if not unready and failure is None:
         reasons += [Reason(each) for each in await _events(client, workload.namespace, live.metadata.uid)]
-    return Why(tuple(reasons), any(_crashes(pod) for pod in unready if _is_new(pod, workload, live)))
+    return Why(tuple(reasons), any(_is_broken(pod) for pod in unready if _is_new(pod, workload, live)))
 
 
 async def find_pods(client: Lister, workload: WorkloadId, live: Live) -> Sequence[Pod]:
@@ -97,9 +99,17 @@ def _is_new(pod: Pod, workload: WorkloadId, live: Live) -> bool:
     return (pod.metadata.annotations or {}).get(RESTARTED_AT) == live.restarted_at
 
 
-def _crashes(pod: Pod) -> bool:
+def _is_broken(pod: Pod) -> bool:
     statuses = (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ()))
-    return any(not each.ready and each.restart_count >= HOPELESS_AFTER for each in statuses)
+    return any(
+        not each.ready and (each.restart_count >= HOPELESS_AFTER or _waits_for(each) in _HOPELESS)
+        for each in statuses
+    )
+
+
+def _waits_for(container: ContainerStatus) -> str:
+    waiting = container.state.waiting if container.state is not None else None
+    return waiting.reason if waiting is not None else ""
 
 
 async def _of_pod(client: Asker, namespace: str, pod: Pod, log_lines: int) -> list[Reason]:

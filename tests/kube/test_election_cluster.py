@@ -16,7 +16,8 @@ import pytest
 from reroll.kube.auth import Fixed, UserCredentials
 from reroll.kube.client import Client
 from reroll.kube.config import ClusterConfig
-from reroll.kube.lease import LEASES, LeaderElection
+from reroll.kube.election import LeaderElection
+from reroll.kube.lease import LEASES
 from tests.conftest import Cluster, Kubectl
 from tests.faults.proxy import FORBIDDEN, Fault, FaultProxy, Reset, Silence
 
@@ -30,7 +31,7 @@ import asyncio, signal, sys, time
 from reroll.kube.auth import Fixed, UserCredentials
 from reroll.kube.client import Client
 from reroll.kube.config import ClusterConfig
-from reroll.kube.lease import LeaderElection
+from reroll.kube.election import LeaderElection
 
 server, token, namespace, identity = sys.argv[1:]
 
