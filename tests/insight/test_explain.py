@@ -146,7 +146,7 @@ def of(found: Explanation, config: str) -> ConfigExplanation:
     return next(c for c in found.configs if c.config == config)
 
 
-async def adopted(stage: Any, new_workload: Any, **settings: Any) -> None:
+async def adopted(stage: Stage, new_workload: NewWorkload, **settings: Any) -> None:
     """web, which reads configmap/app and secret/db, as a controller with these settings left it."""
     await stage.config_map("app", {"level": "info"})
     await stage.secret("db", {"password": VALUE})
@@ -157,7 +157,9 @@ async def adopted(stage: Any, new_workload: Any, **settings: Any) -> None:
     await stage.pods_older_than_now("web")
 
 
-async def test_a_deletion_that_rolls_is_not_said_to_roll_nothing(stage: Any, new_workload: Any) -> None:
+async def test_a_deletion_that_rolls_is_not_said_to_roll_nothing(
+    stage: Stage, new_workload: NewWorkload
+) -> None:
     """C15: the decision was to roll, and the note beside it said that the deletion alone rolls nothing."""
     await adopted(stage, new_workload)
     await stage.delete("ConfigMap", "app")
@@ -180,7 +182,7 @@ async def test_a_deletion_that_rolls_is_not_said_to_roll_nothing(stage: Any, new
     assert "rolls nothing" not in text(by_annotation)
 
 
-async def test_it_decides_as_a_controller_with_its_settings(stage: Any, new_workload: Any) -> None:
+async def test_it_decides_as_a_controller_with_its_settings(stage: Stage, new_workload: NewWorkload) -> None:
     """Each setting that can change the decision, asked where it does."""
     await adopted(stage, new_workload)
     await stage.set("ConfigMap", "app", {"level": "debug"})
@@ -220,7 +222,7 @@ async def test_it_decides_as_a_controller_with_its_settings(stage: Any, new_work
     assert next(s.value for s in found.policy if s.name == "settle") == "7s (at most 30s)"
 
 
-async def test_what_appears_is_told_by_on_create(stage: Any, new_workload: Any) -> None:
+async def test_what_appears_is_told_by_on_create(stage: Stage, new_workload: NewWorkload) -> None:
     refs = {
         "name": "MODE",
         "valueFrom": {"configMapKeyRef": {"name": "more", "key": "mode", "optional": True}},
@@ -238,7 +240,7 @@ async def test_what_appears_is_told_by_on_create(stage: Any, new_workload: Any) 
     assert of(found, "configmap/more").state == "not recorded yet"
 
 
-async def test_reloaders_annotations(stage: Any, new_workload: Any) -> None:
+async def test_reloaders_annotations(stage: Stage, new_workload: NewWorkload) -> None:
     await stage.config_map("app", {"level": "info"})
     refs = {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "level"}}}
     annotations = {"reloader.stakater.com/auto": "true"}
@@ -249,6 +251,7 @@ async def test_reloaders_annotations(stage: Any, new_workload: Any) -> None:
         """Whether it is followed: by a controller, and as explain says."""
         async with stage.controller(**settings) as control:
             entry = control.store.workload(WorkloadId("Deployment", stage.namespace, "web"))
+            assert entry is not None
             return entry.policy.enabled, (await ask(stage, **here, **settings)).enabled
 
     assert await follows() == (True, True)
@@ -263,7 +266,7 @@ async def test_reloaders_annotations(stage: Any, new_workload: Any) -> None:
 
 
 async def test_the_command_reads_settings_as_the_controller_does(
-    stage: Any, new_workload: Any, tmp_path: Path
+    stage: Stage, new_workload: NewWorkload, tmp_path: Path
 ) -> None:
     await adopted(stage, new_workload)
     await stage.delete("ConfigMap", "app")
