@@ -261,7 +261,14 @@ class Stage:
         return found if len(found) >= count else None
 
     async def events(self, name: str) -> list[Json]:
-        """Events on one workload, of reroll."""
+        """Events on one workload, of reroll: what it decided and did."""
+        return [event for event in await self._all_events(name) if event["action"] != "Follow"]
+
+    async def ends(self, name: str) -> list[Json]:
+        """Events on one workload, of reroll: what became of its rollouts."""
+        return [event for event in await self._all_events(name) if event["action"] == "Follow"]
+
+    async def _all_events(self, name: str) -> list[Json]:
         items = self._json(await self.client.list_page(self.path("Event")))["items"]
         return [
             event

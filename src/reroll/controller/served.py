@@ -105,6 +105,6 @@ class ServedKinds:
     async def _stop(self, kind: str) -> None:
         task = self._followed.pop(kind, None)
         if task is not None:
-            log.info("a kind is followed no longer", kind=kind)
+            log.info("a kind is no longer followed", kind=kind)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

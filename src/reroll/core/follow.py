@@ -61,7 +61,11 @@ class Step(NamedTuple):
 
 
 def begin(w: WorkloadRecord, p: Progress, now: float, *, witnessed: bool = True) -> Following:
-    """Follow the rollout of the revision that `w` has now. `witnessed`: it began just now."""
+    """Follow the rollout of the revision that `w` has now. `witnessed`: it began just now.
+
+    What holds it up from the beginning is said with the report that it began.
+    """
+    held_up = witnessed and (w.paused or w.on_delete or w.partition)
     return Following(
         uid=w.uid,
         revision=(w.template_hash, mark_id(w.mark)),
@@ -69,6 +73,7 @@ def begin(w: WorkloadRecord, p: Progress, now: float, *, witnessed: bool = True)
         moved=now,
         judged=p.judged if witnessed else 0.0,
         new=p.new if p.verdict == "going" and not witnessed else 0,
+        told="blocked" if held_up else None,
     )
 
 

@@ -273,7 +273,7 @@ class LeaderElection:
             why = f"{self._seen.holder_identity or 'nobody'} holds it now"
         self._leading = False
         self._lost += 1
-        log.warning("leads no more", lease=str(self._lease), reason=why)
+        log.warning("lost leadership", lease=str(self._lease), reason=why)
 
     async def _renewed_in_time(self) -> bool:
         """Wait until it is time, and renew. False: time ran out. Raises `_Lost`."""
