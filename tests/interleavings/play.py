@@ -56,12 +56,11 @@ class Flavour(NamedTuple):
 
 
 class Play:
-    """Belongs to a `VirtualLoop`, and is made in it."""
+    """Belongs to a `VirtualLoop`, and is made in it. `steps` is filled with what happens, in words."""
 
-    def __init__(self, choose: Choose, flavour: Flavour) -> None:
+    def __init__(self, choose: Choose, flavour: Flavour, steps: list[str]) -> None:
         self._choose, self.flavour = choose, flavour
-        self.steps: list[str] = []
-        """What happened, in words."""
+        self.steps = steps
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         self._loop = loop
