@@ -137,7 +137,7 @@ class Play:
     async def _breathe(self) -> None:
         """The controllers do what they can do at this moment."""
         await self._loop.halt()
-        while any([member.go_on() for member in self.members]):
+        while any(member.go_on() for member in self.members):
             await self._loop.halt()
         self._raise_internal()
 
