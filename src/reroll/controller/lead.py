@@ -91,7 +91,7 @@ class Acting:
         try:
             await self.lead.act(actors, stopping)
         except asyncio.CancelledError:
-            log.warning("lost leadership: nothing more is written")
+            log.warning("leadership lost: nothing more is written")
             raise
         finally:
             self.lead.term.end()
