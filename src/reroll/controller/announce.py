@@ -198,10 +198,8 @@ def announcer_of(
     events |= {"add"} if settings.on_create == "always" else set()
     events |= {"delete"} if settings.on_delete else set()
     webhook = Webhook(settings.webhook_url, proxy=settings.alert_proxy)
-    return Announcer(
-        webhook,
-        store,
-        frozenset(events),
-        may_act=may_act,
-        others_done_until=(lambda: election.others_done_until) if election else (lambda: float("-inf")),
-    )
+
+    def others_done_until() -> float:
+        return election.others_done_until if election is not None else float("-inf")
+
+    return Announcer(webhook, store, frozenset(events), may_act=may_act, others_done_until=others_done_until)

@@ -24,7 +24,7 @@ from reroll.core.decide import Decision, Kind, Situation, decide
 from reroll.core.proof import NOT_PERMITTED, PodAges
 from reroll.core.records import Applied, WorkloadId
 from reroll.kube.errors import Conflict, NotFound
-from reroll.modes.mode import Api, Leave, Made, Mode, Outcome, Patch, Subject, Wait
+from reroll.modes.mode import Api, Leave, Outcome, Patch, Wait
 from reroll.modes.restart import selector_of
 
 _CONFLICTS: Final = 4
@@ -97,7 +97,8 @@ class Reconciler:
             return Done()  # whoever owns it next asks about all of them
         unfinished = self._term.modes.unfinished(workload)
         if unfinished is not None:
-            return await self._continue_unfinished(*unfinished)
+            mode, subject = unfinished
+            return self._result_of(await mode.proceed(subject))
         for _ in range(_CONFLICTS):
             course = Course(workload)
             try:
@@ -214,7 +215,6 @@ class Reconciler:
         entry = self._store.workload(course.workload)
         if entry is None or entry.record.deleting or entry.policy.refused:
             return None
-        course.entry = entry
         self._term.settling.over(course.workload)
         subject = self._writer.subject(entry)
         for mode in self._term.modes:
@@ -228,7 +228,9 @@ class Reconciler:
 
     # --- what modes give back ------------------------------------------------------------------------
 
-    def _result_of(self, outcome: Made | Wait | Leave) -> Result:
+    def _result_of(self, outcome: Outcome | None) -> Result:
+        if outcome is None or isinstance(outcome, Patch):
+            return Again(0.0, "it is decided on again")
         if isinstance(outcome, Wait):
             if outcome.after is None:
                 return Held(outcome.why, at_least=outcome.at_least, failed=outcome.failed)
@@ -240,17 +242,6 @@ class Reconciler:
             return Again(0.0, "another object of this name exists, and is decided on")
         self._writer.tell_written(outcome.workload, outcome.decision)
         return Done()
-
-    async def _continue_unfinished(self, mode: Mode, subject: Subject) -> Result:
-        """Go on with what can't wait for a decision: a Job that was deleted and is not there again."""
-        outcome: Outcome | None = await mode.proceed(subject)
-        if outcome is None or isinstance(outcome, Patch):
-            return Again(0.0, "it is decided on again")
-        return self._result_of(outcome)
-
-    def unfinished(self) -> list[WorkloadId]:
-        """What must not be left half done at the end: `reconcile` goes on with each."""
-        return list(self._term.modes.all_unfinished())
 
     # --- what went wrong -----------------------------------------------------------------------------
 
@@ -274,12 +265,11 @@ class Reconciler:
         Where ours was replaced, by this question or meanwhile, what was to be written can't be compared.
         """
         recorded, asked = entry.record.applied, self._term.foreign_keys
-        foreign = recorded.key_id if recorded is not None else None
-        if foreign is not None and foreign != self._store.configs.key.id:
-            last = asked.get(foreign)
-            if last is None or time.monotonic() - last > _FOREIGN_KEY:
+        if recorded is not None and recorded.key_id != self._store.configs.key.id:
+            last, now = asked.get(recorded.key_id), time.monotonic()
+            if last is None or now - last > _FOREIGN_KEY:
                 await self._check_key()
-                asked[foreign] = time.monotonic()
+                asked[recorded.key_id] = now
         return writing.key_id != self._store.configs.key.id
 
 

@@ -108,6 +108,6 @@ class ServedKinds:
     async def _stop(self, kind: str) -> None:
         task = self._followed.pop(kind, None)
         if task is not None:
-            log.info("kind no longer followed: the server does not serve it", kind=kind)
+            log.info("a kind is no longer followed", kind=kind)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -137,9 +137,11 @@ def decide(s: Situation) -> Decision:
     if decision.kind not in (Kind.SKIP, Kind.WAIT, Kind.REFUSE):
         return decision
     if not s.workload.paused:
-        return Decision(Kind.RESUME, "it was resumed, and no longer counts as paused by reroll")
+        resumed = "it was resumed, and no longer counts as paused by reroll"
+        return Decision(Kind.RESUME, resumed, findings=decision.findings)
     if pause.over(s.now):
-        return Decision(Kind.RESUME, "it was paused when it was rolled, and that was long enough")
+        long_enough = "it was paused when it was rolled, and that was long enough"
+        return Decision(Kind.RESUME, long_enough, findings=decision.findings)
     over = pause.since + (pause.period or 0.0)
     if decision.kind is Kind.WAIT:
         return replace(decision, until=over if decision.until is None else min(over, decision.until))

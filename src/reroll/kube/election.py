@@ -255,7 +255,7 @@ class LeaderElection:
         _, late = await asyncio.wait({leading}, timeout=slack)
         if late:
             log.error(
-                "leadership lost, and work has not stopped: another controller may act at the same time",
+                "lost leadership, and work has not stopped: another controller may act at the same time",
                 lease=str(self._lease),
                 seconds=slack,
             )
@@ -273,7 +273,7 @@ class LeaderElection:
             why = f"{self._seen.holder_identity or 'nobody'} holds it now"
         self._leading = False
         self._lost += 1
-        log.warning("leadership lost", lease=str(self._lease), reason=why)
+        log.warning("lost leadership", lease=str(self._lease), reason=why)
 
     async def _renewed_in_time(self) -> bool:
         """Wait until it is time, and renew. False: time ran out. Raises `_Lost`."""

@@ -143,9 +143,10 @@ class Reflector(Generic[T]):
 
     `object_type` is the msgspec struct that objects are decoded into. `listed`: lists ask for metadata only,
     and tell it (namespace, name, resourceVersion) of each object, in place of the handler's `upsert`; what a
-    watch delivers is whole all the same. `stream_first`: stream the first list too. `on_state` is told of every
-    change of state, with the problem in words. `on_fault` is called for each failure of the handler. `run` never
-    returns and never raises but for cancellation.
+    watch delivers is whole all the same. `stream_first`: stream the first list too. `gather`: seconds that events may
+    gather in where they come in close succession (`Client.stream`). `on_state` is told of every change of state, with
+    the problem in words. `on_fault` is called for each failure of the handler. `run` never returns and never raises but
+    for cancellation.
 
     An object that can't be decoded is passed over, and named in the log. Where the handler fails on one, all is listed
     again, and the collection does not count as synced until then. An object on which it fails in each of several lists
@@ -164,6 +165,7 @@ class Reflector(Generic[T]):
         field_selector: str = "",
         listed: Callable[[str, str, str], None] | None = None,
         stream_first: bool = False,
+        gather: float = 0.0,
         on_state: Callable[[Statistics], None] | None = None,
         on_fault: Callable[[], None] = lambda: None,
     ) -> None:
@@ -180,6 +182,7 @@ class Reflector(Generic[T]):
         self._on_fault = on_fault
         self._backoff = Backoff(0.5, 15.0, jitter=0.5)
         self._stream_first = stream_first
+        self._gather = gather
         self._streaming = listed is None  # until the server says that it has no streaming lists
         self._resume = ""  # the resourceVersion to watch from; "": list first
         self._empty_watches = 0
@@ -390,7 +393,7 @@ class Reflector(Generic[T]):
         """Read one watch to its end."""
         seen: set[Key] | None = set() if initial else None
         events = 0
-        async with self._client.stream(path) as batches:
+        async with self._client.stream(path, gather=self._gather) as batches:
             if initial:
                 self._incomplete_lists += 1  # until its end is seen
             else:

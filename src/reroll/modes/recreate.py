@@ -29,6 +29,7 @@ from reroll.core.observe import decode_object
 from reroll.core.records import WorkloadId, WorkloadRecord
 from reroll.kube.errors import AlreadyExists, ApiError, NotFound
 from reroll.kube.resources import Resource
+from reroll.modes.bodies import owner_of
 from reroll.modes.mode import Api, Leave, Made, Mode, Outcome, Subject, Wait
 
 log = structlog.get_logger("reroll.controller")
@@ -311,12 +312,7 @@ def name_of_stand_in(name: str, uid: str) -> str:
 def is_made_by(stand_in: Mapping[str, Any], manager: str) -> bool:
     """Did this field manager make the Job, as the API server has it, a stand-in? By metadata.managedFields, which the
     server writes."""
-    for entry in stand_in["metadata"].get("managedFields") or ():
-        fields = entry.get("fieldsV1") or {}
-        annotations = (fields.get("f:metadata") or {}).get("f:annotations") or {}
-        if f"f:{STANDS_IN_FOR}" in annotations:
-            return bool(entry.get("manager") == manager)
-    return False
+    return owner_of(stand_in["metadata"].get("managedFields") or (), STANDS_IN_FOR)[0] == manager
 
 
 def behind(stand_in: dict[str, Any]) -> tuple[str, bytes]:
