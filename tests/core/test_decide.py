@@ -353,7 +353,7 @@ class TestAdopt:
         assert decision.kind is Kind.RECORD
         assert decision.warning
         assert decision.reason == (
-            "reroll.dev/applied is not readable (bad JSON); what this controller knows of its pods is written again"
+            "reroll.dev/applied is not readable (bad JSON); this controller writes again what it knows of its pods"
         )
 
     class TestPods:

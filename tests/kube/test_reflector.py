@@ -457,7 +457,7 @@ class TestUnreadable:
                 await bench.until_marked(mirror)
                 assert mirror.names() == {"empty", "marker"}
                 assert mirror.complete == 1
-        passed = {entry["name"]: entry for entry in logs if "passed over" in entry["event"]}
+        passed = {entry["name"]: entry for entry in logs if "skipped" in entry["event"]}
         assert passed.keys() >= {"text", "more"}
         assert "Expected `int`" in passed["text"]["detail"]
 
@@ -468,7 +468,7 @@ class TestUnreadable:
         with capture_logs() as logs:
             async with bench.follow(Mirror(), object_type=Numbers, resource=SECRETS):
                 pass
-        [entry] = [entry for entry in logs if "passed over" in entry["event"]]
+        [entry] = [entry for entry in logs if "skipped" in entry["event"]]
         assert (entry["name"], entry["detail"]) == ("s", "ValidationError")
 
     async def test_what_the_handler_can_t_decode_is_passed_over(self, bench: Bench) -> None:
@@ -479,7 +479,7 @@ class TestUnreadable:
                 await bench.put("bad", A="2")
                 await bench.until_marked(mirror)
                 assert mirror.complete == 1
-        [entry] = [entry for entry in logs if "passed over" in entry["event"]]
+        [entry] = [entry for entry in logs if "skipped" in entry["event"]]
         assert (entry["name"], entry["detail"]) == ("bad", "no template")
 
 
@@ -548,7 +548,7 @@ class TestAHandlerThatFails:
         assert [
             e["name"]
             for e in logs
-            if e["event"] == "an object is passed over, because its handler failed again and again"
+            if e["event"] == "object skipped, because its handler failed again and again"
         ] == ["bad"]
 
 

@@ -109,7 +109,7 @@ class Reconciler:
                     await self._writer.read_again(course.entry)
             except NotFound:
                 return self._vanished(course.entry)
-        return Held("it was changed by others each time it was to be written", at_least=0.0)
+        return Held("another client changed it each time that reroll tried to write it", at_least=0.0)
 
     async def _run_steps(self, course: Course) -> Result:
         for step in (
@@ -194,7 +194,7 @@ class Reconciler:
         if not self._term.owns(workload):
             return Done()
         if decision.kind is Kind.RECORD and self._term.ledger.fought_over(workload, self._now()):
-            return Again(TRUCE, "somebody rewrites its record again and again")
+            return Again(TRUCE, "another client rewrites its record again and again")
         if decision.kind is Kind.ADOPT and decision.applied is not None:
             self._store.adopted(workload, decision.applied)
         outcome = await self._term.modes.of(decision).begin(self._writer.subject(entry), decision)
@@ -240,7 +240,7 @@ class Reconciler:
             return Done()
         self._writer.cache_answer(outcome.workload, outcome.answer, made=True)
         if outcome.decision is None:
-            return Again(0.0, "another one of its name is there, and is decided on")
+            return Again(0.0, "another object of this name exists, and is decided on")
         self._writer.tell_written(outcome.workload, outcome.decision)
         return Done()
 
@@ -257,7 +257,7 @@ class Reconciler:
             return Done()
         if held.record.uid != entry.record.uid:
             return Again(0.0, "another one has its name")
-        return Held("it is gone, and no watch has told so yet", at_least=0.0)
+        return Held("it was deleted, and the watch has not reported that yet", at_least=0.0)
 
     async def _is_another_key(self, entry: Entry, writing: Applied) -> bool:
         """Before Secrets are recorded anew because the key differs: is ours still the one in force?

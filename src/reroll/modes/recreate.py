@@ -77,7 +77,7 @@ class _There(Enum):
     NONE = "none"
     OLD = "the old one, which is not being deleted"
     GOING = "the old one, which is being deleted"
-    OTHER = "another one: made again already, or somebody else's"
+    OTHER = "another one: created again already, or by another client"
 
 
 class Recreate(Mode):
@@ -146,7 +146,7 @@ class Recreate(Mode):
         """Name the Jobs that nobody is going to create: those that have no stand-in."""
         for workload, pending in self.pending.items():
             if workload._replace(name=pending.stand_in) not in self._stand_ins:
-                log.error("a Job was deleted and could not be created again", workload=str(workload))
+                log.error("Job was deleted and could not be created again", workload=str(workload))
 
     # --- the new Job ---------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class Recreate(Mode):
             if not 400 <= error.status < 500 or error.status in _PASSING:
                 raise  # nothing was deleted yet: all of it is tried again
             self._stand_ins.discard(stands_in)
-            log.info("a Job is created again without a stand-in", stand_in=str(stands_in), problem=str(error))
+            log.info("Job is created again without a stand-in", stand_in=str(stands_in), problem=str(error))
 
     async def _look_after(self, subject: Subject) -> Outcome | None:
         """Remove a stand-in whose Job is there; create its Job first where the controller that made it is gone."""
@@ -227,7 +227,7 @@ class Recreate(Mode):
             answer = await api.create(JOBS.path(workload.namespace), behind(found)[1])
             made = Made(of, answer)
             log.warning(
-                "a Job was deleted and not created again by a controller that ended: it is created now",
+                "Job was deleted and not created again by a controller that stopped: it is created now",
                 workload=str(of),
             )
         except AlreadyExists:
