@@ -28,9 +28,9 @@ if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever python3 is there
 # Run as a script, Python looks for modules next to it; `devcluster` is a package of the folder above.
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
-from devcluster.binaries import DevClusterError, GoMissing, build, built, cache_root  # noqa: E402
+from devcluster.binaries import GoMissing, build, built, cache_root  # noqa: E402
 from devcluster.supervisor import Interrupted, Supervisor, write_privately  # noqa: E402
-from devcluster.versions import DEFAULT, RELEASES, VARIABLE, Release, chosen  # noqa: E402
+from devcluster.versions import DEFAULT, RELEASES, VARIABLE, DevClusterError, Release, chosen  # noqa: E402
 
 STOP_SECONDS = 30
 # An exit code of its own: whoever runs the tests skips what needs Go, and takes nothing else for that.

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from devcluster import binaries
-from devcluster.binaries import Binary, DevClusterError, GoMissing, cache_root
+from devcluster.binaries import Binary, GoMissing, cache_root
+from devcluster.versions import DevClusterError
 
 __all__ = ["PROGRAMS", "DevClusterError", "GoMissing", "program"]
 

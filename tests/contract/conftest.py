@@ -33,10 +33,9 @@ def sandbox_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     thread = threading.Thread(target=lambda: loop.run_until_complete(work()))
     thread.start()
     assert ready.wait(30)
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        found = binaries.built(versions.chosen())
-        kubectl = str(found / "kubectl") if found else None
+    # Not the one on PATH, which may be of another version, or run another for each version of a server.
+    built = binaries.built(versions.chosen())
+    kubectl = str(built / "kubectl") if built else shutil.which("kubectl")
     try:
         if kubectl is None:
             pytest.skip("kubectl is on no path")
@@ -53,8 +52,7 @@ def real_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     """The control plane of the session."""
     cluster = request.getfixturevalue("cluster")
     # The kubectl of both is the same, for its own words are no part of the contract.
-    kubectl = shutil.which("kubectl") or str(cluster.kubectl)
-    server = Server("real", cluster.kubeconfig, kubectl, tmp_path_factory.mktemp("cache"))
+    server = Server("real", cluster.kubeconfig, str(cluster.kubectl), tmp_path_factory.mktemp("cache"))
     yield server
     server.end()
 
