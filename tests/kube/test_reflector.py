@@ -134,6 +134,14 @@ class Bench:
         async with self.proxy.session.delete(path, headers=headers) as answer:
             assert answer.status == 200, await answer.text()
 
+    async def streams_lists(self) -> bool:
+        """Whether the server has streaming lists, which Kubernetes 1.30 has not switched on."""
+        query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+        path = f"{self.proxy.upstream}{CONFIG_MAPS.path(self.namespace)}?{query}&timeoutSeconds=1"
+        headers = {"Authorization": (await self._direct.credentials.headers())["Authorization"]}
+        async with self.proxy.session.get(path, headers=headers) as answer:
+            return bool(answer.status == 200)
+
     @asynccontextmanager
     async def follow(
         self, mirror: Mirror, *, synced: bool = True, object_type: type[Any] = Thing, **options: Any
@@ -354,6 +362,8 @@ class TestResuming:
 
     async def test_not_at_a_version_of_the_initial_events(self, bench: Bench) -> None:
         """They come in no order: a streaming list that breaks is begun anew."""
+        if not await bench.streams_lists():
+            pytest.skip("this server has no streaming lists")
         for name in ("a", "b", "c"):
             await bench.put(name)
         mirror = Mirror()
