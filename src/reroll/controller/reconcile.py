@@ -143,7 +143,8 @@ class Reconciler:
 
     async def _follow(self, course: Course) -> Result | None:
         """Is the rollout that was started, earlier or just now, at its end?"""
-        course.look_again = await self._term.follow.look(course.workload, course.entry)
+        entry = self._store.workload(course.workload)  # also as it was written just now
+        course.look_again = await self._term.follow.look(course.workload, entry)
         return None
 
     async def _decide(self, course: Course) -> Result | None:
