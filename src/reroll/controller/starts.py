@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from reroll.controller.entry import Entry
-from reroll.core.compare import current
+from reroll.core.compare import compare
 from reroll.core.observe import version_number
 from reroll.core.order import is_later
 from reroll.core.records import Applied, ConfigId, ConfigRecord, ConfigState, WorkloadRecord
@@ -57,16 +57,27 @@ def corrected(entry: Entry, config: ConfigId, content: ConfigRecord, key_id: str
     return record
 
 
-def mixed(entry: Entry, config: ConfigId, content: ConfigRecord) -> WorkloadRecord:
+def mixed(entry: Entry, config: ConfigId, content: ConfigRecord, key_id: str) -> WorkloadRecord:
     """The same, where an object changed while pods are being replaced: whatever it is changed to later, those that
     start now have read this."""
     record, known = entry.record, entry.record.started_with or entry.record.applied
     if known is None or entry.progress is None or entry.progress.complete:
         return record
-    short = config.short(record.id.namespace)
+    home, policy = record.id.namespace, entry.policy
     for c in entry.consumed:
-        if c.config == config and short in known.configs and known.configs[short] != current(content, c):
-            return replace(record, mixed=record.mixed | {short})
+        if (
+            c.config == config
+            and compare(
+                c,
+                content,
+                known,
+                home=home,
+                rekeyed=known.key_id != key_id,
+                on_create=policy.on_create,
+                on_delete=policy.on_delete,
+            ).stale
+        ):
+            return replace(record, mixed=record.mixed | {config.short(home)})
     return record
 
 

@@ -189,7 +189,7 @@ class Store:
         for workload in self._index.consumers(config):
             entry = self._workloads[workload]
             record = starts.corrected(entry, config, content, self.configs.key.id)
-            record = starts.mixed(replace(entry, record=record), config, content)
+            record = starts.mixed(replace(entry, record=record), config, content, self.configs.key.id)
             if record is not entry.record:
                 self._workloads[workload] = replace(entry, record=record)
 

@@ -391,7 +391,9 @@ def _compare(
 def _with_mixed(s: Situation, f: Comparison) -> Comparison:
     """What is as recorded, and was not while pods were being replaced, has changed for those that started then."""
     state = s.states[f.consumed.config]
-    if f.stale is not None or f.short not in s.workload.mixed or not isinstance(state, ConfigRecord):
+    if f.stale is not None or f.write or f.short not in s.workload.mixed:
+        return f
+    if not isinstance(state, ConfigRecord):
         return f
     config, references = f.consumed.config, f.consumed.references
     return replace(
