@@ -113,7 +113,12 @@ class TestADeployment:
         assert a(deadline="ProgressDeadlineExceeded", judged=100.0).verdict == "done"
 
     def test_a_verdict_of_before_is_about_an_earlier_rollout(self) -> None:
-        old: dict[str, Any] = {"updated": 1, "total": 4, "deadline": "ProgressDeadlineExceeded", "judged": 100.0}
+        old: dict[str, Any] = {
+            "updated": 1,
+            "total": 4,
+            "deadline": "ProgressDeadlineExceeded",
+            "judged": 100.0,
+        }
         assert a(**old, since=101.0).verdict == "going"
         assert a(**old, since=100.0).verdict == "failed"
 
