@@ -14,11 +14,13 @@ BIN := .venv/bin
 CLUSTER = "$$(scripts/find-python)" devcluster/cluster.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check fmt cluster-up cluster-down bench lock clean environment
+.PHONY: help demo test quick test-lowest soak check fmt cluster-up cluster-down bench lock clean environment
 
 help:
 	@echo "make demo          see reroll do its main job, step by step"
 	@echo "make test          all tests; those on a real control plane need Go (built once, some minutes)"
+	@echo "make quick         those that need no control plane: the loop of a person at work, under a minute"
+	@echo "make test-lowest   make quick on the oldest releases of our dependencies that pyproject.toml allows"
 	@echo "make soak          random plays with every fault, for MINUTES=60"
 	@echo "make check         lint, types and layers"
 	@echo "make fmt           format the code and mend what lint can mend"
@@ -37,13 +39,28 @@ demo: environment
 # Processes of tests. Each has a control plane of its own (530 MB), and takes the files of tests one by one. On a
 # cluster that is given all tests are in one, for some use the same namespace.
 WORKERS ?= $(if $(KUBECONFIG)$(REROLL_TEST_KUBECONFIG)$(findstring --context,$(ARGS))$(findstring --kubeconfig,$(ARGS)),0,2)
+# How long all tests may take; then it is told which still run, and they are ended, with all that they started.
+LIMIT ?= 30m
+# A worker that dies is not replaced: xdist would give its test to the next one, which dies of it too, and so on.
+SPREAD = --numprocesses=$(WORKERS) --dist=loadfile --max-worker-restart=0
+# Where all tests run, branches of the controller are counted, and BRANCHES percent of them have to be taken.
+BRANCHES ?= 0
+COVERAGE = $(if $(ARGS),,--cov --cov-report=)
+
 test: environment
-	@$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --durations=15 $(ARGS)
+	@$(BIN)/python scripts/run_tests.py --limit=$(LIMIT) -- $(SPREAD) --durations=15 $(COVERAGE) $(ARGS)
+	@$(if $(COVERAGE),$(BIN)/python scripts/branches.py --at-least=$(BRANCHES))
+
+quick: environment
+	@$(BIN)/python scripts/run_tests.py --limit=$(LIMIT) -- $(SPREAD) -q -m "not cluster and not slow" $(ARGS)
+
+test-lowest:
+	@scripts/test-lowest $(ARGS)
 
 # For so many minutes, with ever new seeds: random plays on a real control plane (docs/testing.md).
 MINUTES ?= 60
 soak: environment
-	@REROLL_SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -q -x tests/stateful $(ARGS)
+	@REROLL_SOAK_MINUTES=$(MINUTES) $(BIN)/python scripts/run_tests.py --limit=$$(($(MINUTES) + 30))m -- -q -x tests/stateful $(ARGS)
 
 check: environment
 	$(BIN)/ruff check

@@ -22,10 +22,11 @@ from bench.contestants import DIALECTS, ROOT, Contestant, peer, reroll
 from bench.own import OWN
 from bench.result import Result, pooled
 from bench.scenarios import IN_FLIGHT, QUICK, SCENARIOS, Scenario, Size
+from bench.speed import SPEED
 from bench.stage import Stage, sandbox, stage
 from bench.table import against_bare, data, markdown, number, rows
 
-ALL = {**SCENARIOS, **OWN}
+ALL = {**SCENARIOS, **SPEED, **OWN}
 console = Console(stderr=True, highlight=False)
 
 
@@ -74,7 +75,8 @@ async def measure(options: argparse.Namespace, contestants: list[Contestant]) ->
     broken = 0
     for name in options.only or ALL:
         scenario = ALL[name]
-        playing = contestants if scenario.stage == "real" else [c for c in contestants if c.name == "reroll"]
+        together = scenario.stage == "real" and not scenario.alone
+        playing = contestants if together else [c for c in contestants if c.name == "reroll"]
         try:
             async with _place(scenario, options.kubeconfig) as found:
                 if scenario.stage == "real":

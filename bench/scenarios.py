@@ -22,11 +22,10 @@ from bench.contestants import Contestant, running
 from bench.result import Result, sampled
 from bench.stage import DEPLOYMENTS, Stage
 from reroll.kube.config import load_config
-from reroll.settings import Settings
 
 CROWD = "bench-crowd"
-IN_FLIGHT = Settings().actors
-"""Patches that the bare loop has in flight: as many as reroll."""
+IN_FLIGHT = 40
+"""Patches that the bare loop has in flight: more make it no faster."""
 NO_SETTLE = "0s"
 DEFAULT = ""
 
@@ -44,10 +43,12 @@ class Size:
     samples: int = 15
     """Of the latency, in each round."""
     starts: int = 3
+    events: int = 3000
+    """That concern nobody, of each sort."""
     patience: float = 420.0
 
 
-QUICK = Size(100, 50, 60, many=3_000, some=500, secrets=20, samples=5, starts=1, patience=90.0)
+QUICK = Size(100, 50, 60, many=3_000, some=500, secrets=20, samples=5, starts=1, events=300, patience=90.0)
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Scenario:
     stage: Literal["real", "sandbox", "none"] = "real"
     """What it is done on. All but the real control plane is for reroll alone, see bench/own.py."""
     bare: Callable[[Stage, Size], Awaitable[tuple[str, float]]] | None = None
+    alone: bool = False
+    """For reroll alone, on the real control plane too."""
 
 
 def _new() -> str:
@@ -124,14 +127,22 @@ def _crowd_row(size: Size, paused: bool) -> str:
     return f"1 ConfigMap, {size.crowd:,} {'paused ' if paused else ''}Deployments: last one patched"
 
 
-async def crowd(stage: Stage, who: Contestant, size: Size, *, paused: bool) -> list[Result]:
-    """One ConfigMap and its thousand Deployments, and two unrelated changes meanwhile."""
+async def crowd(
+    stage: Stage, who: Contestant, size: Size, *, paused: bool, away: float = 0.0
+) -> list[Result]:
+    """One ConfigMap and its thousand Deployments, and two unrelated changes meanwhile.
+
+    `away`: seconds that each round trip takes longer for the contestant.
+    """
     await _make_crowd(stage, size, paused=paused)
     other = await stage.namespace("bench-other")
     for space in (CROWD, other):
         await stage.config_map(space, "lonely", {"a": "0"})
         await stage.deployment(space, "lonely", ["lonely"], paused=paused)
-    async with running(who, await stage.kubeconfig(who.name), NO_SETTLE) as process:
+    async with (
+        stage.from_afar(who.name, away) as kubeconfig,
+        running(who, kubeconfig, NO_SETTLE) as process,
+    ):
         await _settled(stage)
         cpu = process.cpu()
         changes = stage.templates

@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 
 from bench.contestants import ROOT
+from bench.delay import far_away
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
 from reroll.kube.errors import AlreadyExists, NotFound
@@ -67,6 +69,8 @@ class Templates:
         self.changes: dict[Key, list[float]] = {}
         self.last_event = 0.0
         """When anything at all of a Deployment last changed."""
+        self.events = 0
+        """How many came of Deployments since the start, whatever they told."""
         self.news = asyncio.Event()
         self._last: dict[Key, tuple[int, bytes]] = {}
 
@@ -82,6 +86,7 @@ class Templates:
     def upsert(self, obj: Deployment, *, live: bool) -> None:
         now = asyncio.get_running_loop().time()
         self.last_event = now
+        self.events += 1
         key = (obj.metadata.namespace, obj.metadata.name)
         before = self._last.get(key)
         if before is not None and before[0] == obj.metadata.generation:
@@ -153,6 +158,22 @@ class Stage:
         path.touch(0o600)
         path.write_text(json.dumps(kubeconfig_with_token(self._source, name, token)))
         return path
+
+    @asynccontextmanager
+    async def from_afar(self, name: str, round_trip: float) -> AsyncIterator[Path]:
+        """A kubeconfig as that of `kubeconfig`, of a server that is so many seconds away for as long as the body
+        runs."""
+        near = await self.kubeconfig(name)
+        if not round_trip:
+            yield near
+            return
+        given = yaml.safe_load(near.read_text())
+        server = urlsplit(given["clusters"][0]["cluster"]["server"])
+        async with far_away(server.hostname or "", server.port or 443, round_trip) as port:
+            path = near.with_name(f"{name}-{round_trip:g}.kubeconfig")
+            path.touch(0o600)
+            path.write_text(json.dumps(moved(given, f"{server.scheme}://127.0.0.1:{port}")))
+            yield path
 
     def audit_lines(self) -> int:
         """How many lines the audit log has now."""
@@ -287,6 +308,17 @@ def kubeconfig_with_token(source: Path, name: str, token: str) -> dict[str, Any]
         "contexts": [{"name": name, "context": {"cluster": "bench", "user": name, "namespace": HOME}}],
         "current-context": name,
     }
+
+
+def moved(given: dict[str, Any], server: str) -> dict[str, Any]:
+    """A kubeconfig of one cluster, with that server's address in place of its own; the certificate is still that of
+    the real one's name."""
+    cluster = given["clusters"][0]["cluster"]
+    name = urlsplit(cluster["server"]).hostname
+    there = {**cluster, "server": server}
+    if server.startswith("https:"):
+        there.setdefault("tls-server-name", name)
+    return {**given, "clusters": [{**given["clusters"][0], "cluster": there}]}
 
 
 @asynccontextmanager

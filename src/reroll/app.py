@@ -17,13 +17,12 @@ from typing import Any
 
 import structlog
 
-from reroll.alerts.alerts import alerts_of
-from reroll.controller.announce import announcer_of
 from reroll.controller.concurrency import Limiter
 from reroll.controller.digest_key import DigestKeySecret, KeyInForce
 from reroll.controller.election import act_while_leading, election_of
 from reroll.controller.lead import STOP_WITHIN, Acting
 from reroll.controller.metrics import Metrics
+from reroll.controller.outside import Outside
 from reroll.controller.queue import Queue
 from reroll.controller.reader import Reader
 from reroll.controller.report import EventReasons, Reporter
@@ -32,7 +31,7 @@ from reroll.controller.store import Store
 from reroll.controller.tasks import Start, background, little_garbage, unless_stopped
 from reroll.controller.watches import Watches
 from reroll.core.digests import DigestKey
-from reroll.core.records import ConfigId, WorkloadId
+from reroll.core.records import WorkloadId
 from reroll.dialects import Dialects
 from reroll.dialects.presence import ReloaderPresence
 from reroll.kube.client import Client
@@ -72,7 +71,6 @@ class Controller:
         self._stopping = asyncio.Event()
         self._stop_by = 0.0
         """Until when, by time.monotonic, what is in flight may finish; set by `stop`."""
-        self.alerts = alerts_of(settings, "reroll" if dialects is None else "reloader")
         self.client = Client(
             cluster,
             max_in_flight=settings.max_in_flight,
@@ -87,7 +85,7 @@ class Controller:
             rules_of(settings, dialects=dialects, kinds=self.kinds),
             ask=lambda workload, cause: self.acting.ask(workload, cause),
             want=lambda config: self.reader.want(config),
-            arrived=self._arrived,
+            arrived=lambda event, config, version: self.outside.arrived(event, config, version),
         )
         self.reader = Reader(self.client, self.store.configs, self.metrics, settings.namespaces or ("",))
         self.watches = Watches(
@@ -104,12 +102,11 @@ class Controller:
             self.watches.list_secrets_again,
             needed=self.config_kinds != ("configmap",),
         )
-        notify = self.alerts.put if self.alerts is not None else lambda notice: None
         self.acting = Acting(
             self.store,
             self.client,
             self.metrics,
-            lambda: Reporter(self.events, self.kinds, reasons or EventReasons(), notify),
+            lambda: Reporter(self.events, self.kinds, reasons or EventReasons(), self.outside.notify),
             check_key=self.key.check,
             manager=settings.field_manager,
             limiter=Limiter(min(settings.actors_min, settings.actors), settings.actors),
@@ -122,9 +119,16 @@ class Controller:
             matters=settings.reloader_annotations and not settings.beside_reloader and dialects is None,
         )
         self.lease_client = Client(cluster, max_in_flight=4, field_manager=settings.field_manager)
-        self.election = election_of(settings, self.lease_client, cluster.namespace, self._behind)
-        self.announcer = announcer_of(
-            settings, self.store, self.election, lambda: self.working and self.leading
+        self.election = election_of(
+            settings, self.lease_client, cluster.namespace, behind=lambda: self.outside.behind()
+        )
+        self.outside = Outside(
+            settings,
+            self.store,
+            self.metrics,
+            self.election,
+            style="reroll" if dialects is None else "reloader",
+            may_act=lambda: self.working and self.leading,
         )
         self.metrics.watch(
             queue=lambda: self.queue.statistics(),
@@ -134,11 +138,6 @@ class Controller:
             events_dropped=lambda: self.events.statistics().dropped,
             leading=lambda: self.working and self.leading,
         )
-        if self.alerts is not None:
-            alerts = self.alerts
-            self.metrics.watch(alerts=alerts.statistics, alerts_dropped=lambda: alerts.statistics().dropped)
-        if self.announcer is not None:
-            self.metrics.watch(webhook=self.announcer.statistics)
 
     def stop(self) -> None:
         """Take no new work, finish what is in flight, and return from `run`."""
@@ -157,10 +156,7 @@ class Controller:
                     start(self._at_work(self.client), "once at work")
                 ready(f"{address[0]}:{address[1]}" if address else "")
                 await act_while_leading(self.election, self._act, self._stopping)
-            if self.announcer is not None:  # it may have lost the lead before it was stopped
-                await self.announcer.tell_the_rest(self._stop_by - time.monotonic())
-            if self.alerts is not None:
-                await self.alerts.flush(5.0)
+            await self.outside.finish(self._stop_by - time.monotonic())
             await self.events.flush(5.0)
 
     async def _read_everything(self, start: Start) -> None:
@@ -170,10 +166,7 @@ class Controller:
         with little_garbage():
             await self.key.obtain()
             start(self.events.run(), "events")
-            if self.alerts is not None:
-                start(self.alerts.run(), "alerts")
-            if self.announcer is not None:
-                start(self.announcer.run(), "webhook")
+            self.outside.start(start)
             await asyncio.gather(self.watches.read(start), self.presence.look())
             start(self.presence.keep_looking(), "look for Reloader")
             start(self.reader.run(), "reader")
@@ -182,19 +175,10 @@ class Controller:
 
     async def _act(self) -> None:
         """Act until `stop`, or until this is cancelled because the lead was lost."""
-        if self.announcer is not None:
-            await self.announcer.act(self._stopping, STOP_WITHIN)
+        if self.outside.announcer is not None:
+            await self.outside.announcer.act(self._stopping, STOP_WITHIN)
         else:
             await self.acting.act(lambda workload: self.leading, self.settings.actors, self._stopping)
-
-    def _arrived(self, event: str, config: ConfigId, version: int) -> None:
-        """The content of a config object changed."""
-        self.metrics.arrived(event, config.kind)
-        if self.announcer is not None:
-            self.announcer.arrived(event, config, version)
-
-    def _behind(self) -> float:
-        return self.announcer.behind() if self.announcer is not None else 0.0
 
     # --- what others ask -----------------------------------------------------------------------------
 

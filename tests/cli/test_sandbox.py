@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from reroll.sandbox.loading import load
 from reroll.sandbox.server import Sandbox
+
+pytestmark = pytest.mark.slow
+
 
 REROLL = [sys.executable, "-m", "reroll", "sandbox"]
 VALUE = "correct-horse-battery"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -88,13 +89,13 @@ def test_the_time_lost_on_the_way_up_is_a_few_round_trips(away: float) -> None:
     assert found < fixed + 3 * away + 0.1
 
 
-@pytest.mark.parametrize(("rate", "expected"), [(100.0, (20, 32)), (50.0, (10, 21)), (20.0, (8, 13))])
+@pytest.mark.parametrize(("rate", "expected"), [(100.0, (24, 40)), (50.0, (13, 24)), (20.0, (8, 15))])
 def test_a_busy_server_has_no_more_in_flight_than_it_answers_in_time(
     rate: float, expected: tuple[int, int]
 ) -> None:
     hands = 8
     seen = play(Limiter(4, 40), Server(hands, hands / rate), 600)
-    assert expected[0] <= seen.limits[-1] <= expected[1]
+    assert expected[0] <= statistics.median(seen.limits[300:]) <= expected[1]
     settled = sorted(seen.waits[300:])
     assert settled[len(settled) // 2] < hands / rate + 1.3 * ALLOWANCE
 
@@ -110,8 +111,8 @@ def test_it_comes_down_when_the_server_slows_down_and_up_again() -> None:
     limiter = Limiter(4, 40)
     assert play(limiter, Server(8, 0.01), 200).limits[-1] == 40
     slow = play(limiter, Server(8, 0.16), 200, start=1010.0)
-    assert slow.limits[-1] < 20
-    assert slow.limits[80] < 25, "within two round trips"
+    assert slow.limits[-1] < 25
+    assert min(slow.limits[:100]) < 25, "within two round trips and a measurement"
     assert play(limiter, Server(8, 0.01), 400, start=1100.0).limits[-1] == 40
 
 
@@ -149,20 +150,37 @@ def test_one_slow_answer_of_many_changes_nothing() -> None:
     assert limiter.limit == 40
 
 
-def test_the_lowest_time_is_measured_anew_after_much_work() -> None:
+def test_where_others_keep_the_server_busy_fewer_would_only_be_slower() -> None:
+    """Each answer takes long, and as long with four in flight as with forty."""
     limiter = Limiter(4, 40)
-    seen = play(limiter, Server(2, 0.02), 29_000)
-    assert min(seen.limits[1000:]) == 4, "nothing waits while it is measured"
-    assert limiter.statistics().lowest_seconds < 0.05
-    measuring = sum(limit == 4 for limit in seen.limits[1000:])
-    assert measuring < 300
+    play(limiter, Server(8, 0.005), 200)
+    seen = play(limiter, Server(1000, 0.6), 2000, start=1010.0)
+    assert seen.limits[-1] == 40
+    assert sum(limit == 40 for limit in seen.limits) > 1600
+
+
+def test_the_time_with_few_in_flight_is_measured_before_the_limit_shrinks_and_seldom() -> None:
+    limiter = Limiter(4, 40)
+    play(limiter, Server(8, 0.01), 200)
+    seen = play(limiter, Server(2, 0.025), 8000, start=1010.0)
+    measuring = [number for number in range(1, 8000) if seen.limits[number] == 4 < seen.limits[number - 1]]
+    assert 1 <= len(measuring) < seen.seconds / 9
+    assert limiter.statistics().base_seconds < 0.06
+    assert 18 <= seen.limits[-1] <= 28
+
+
+def test_a_base_of_worse_days_is_measured_anew() -> None:
+    limiter = Limiter(4, 40)
+    play(limiter, Server(1000, 0.6), 300)
+    assert limiter.statistics().base_seconds > 0.4
+    play(limiter, Server(8, 0.04), 200, start=2000.0)  # 0.2 s with forty in flight
+    assert limiter.statistics().base_seconds < 0.1
 
 
 def test_another_way_to_the_server_is_learned() -> None:
     limiter = Limiter(4, 40)
     play(limiter, Server(8, 0.01), 200)
-    assert play(limiter, Server(8, 0.01, away=1.0), 600, start=2000.0).limits[-1] == 4
-    seen = play(limiter, Server(8, 0.01, away=1.0), 12_000, start=4000.0)
+    seen = play(limiter, Server(8, 0.01, away=1.0), 300, start=2000.0)
     assert seen.limits[-1] == 40
 
 

@@ -225,7 +225,7 @@ async def test_where_the_new_one_would_be_refused_the_old_one_stays(stage: Stage
         finally:
             await asyncio.to_thread(kubectl, "delete", "-f", "-", input=policy)
         assert control.acting.lead is not None
-        assert not control.acting.lead.reconciler.unfinished()
+        assert not control.acting.lead.term.modes.all_unfinished()
 
 
 async def refused(stage: Stage) -> bool:
@@ -305,7 +305,7 @@ async def test_a_request_that_fails_loses_no_job(
         assert lossy.failed == 1
         assert (await stage.get("Job", "import"))["metadata"]["uid"] == new["metadata"]["uid"]
         assert control.acting.lead is not None
-        assert not control.acting.lead.reconciler.unfinished()
+        assert not control.acting.lead.term.modes.all_unfinished()
         if method == "create" and before:
 
             async def told() -> bool:

@@ -173,14 +173,37 @@ class TestPlaces:
         queue.done("bystander")
         assert len(await self.ready(queue)) == 4, "it is alone again"
 
+    async def test_a_crowd_keeps_its_places_while_others_are_only_asked_about(self) -> None:
+        """Each write of a crowd's has its workload asked about once more, in the flow of its namespace."""
+        queue: Queue[str] = Queue(places=lambda: 9)
+        self.crowd(queue, 100)
+        hands = await self.ready(queue)
+        for key in hands:
+            queue.add(key, flow="namespace")
+            queue.done(key)
+            for nothing in range(2):
+                queue.add(f"nothing-{nothing}", flow="namespace")
+            async with asyncio.timeout(1):
+                while queue.in_hand < 8:
+                    again = await queue.get()
+                    if not again.startswith("crowd-") or again in hands:
+                        queue.done(again)
+        assert queue.in_hand == 8
+
     async def test_two_crowds_share_and_a_newcomer_still_has_a_place(self) -> None:
         queue: Queue[str] = Queue(places=lambda: 9)
         self.crowd(queue, 100, "one")
         self.crowd(queue, 100, "two")
         taken = await self.ready(queue)
-        assert [key[:3] for key in taken] == ["one", "two"] * 4
+        assert len(taken) == 8
+        assert {"one-0", "two-0"} < set(taken)
         queue.add("bystander", flow="other")
         assert await self.ready(queue) == ["bystander"]
+        queue.done("bystander")
+        for _ in range(20):  # whatever they began with
+            queue.done(taken.pop(0))
+            taken += await self.ready(queue)
+        assert sorted(key[:3] for key in taken) == ["one"] * 4 + ["two"] * 4
 
     async def test_many_flows_of_one_key_use_all_places(self) -> None:
         queue: Queue[str] = Queue(places=lambda: 9)

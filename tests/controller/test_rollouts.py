@@ -10,9 +10,10 @@ import pytest
 
 from reroll.app import Controller
 from reroll.core.kinds import ROLLOUT
-from reroll.core.policy import PolicyDefaults
 from reroll.core.records import WorkloadId
-from reroll.insight.explain import Explanation, explain
+from reroll.insight.explain import explain
+from reroll.insight.explanation import Explanation
+from reroll.settings import Settings
 from tests.controller.conftest import NewWorkload, Stage
 
 Json = dict[str, Any]
@@ -226,7 +227,7 @@ async def explained(stage: Stage) -> Explanation:
     """What `reroll explain rollout/web` says."""
     workload = WorkloadId("Rollout", stage.namespace, "web")
     return await explain(
-        stage.client, workload, PolicyDefaults(), key_places=[(stage.namespace, "reroll-digest-key")]
+        stage.client, workload, Settings(), key_places=[(stage.namespace, "reroll-digest-key")]
     )
 
 

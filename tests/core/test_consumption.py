@@ -6,9 +6,18 @@ from collections.abc import Iterable
 
 import pytest
 
-from reroll.core.consumption import consumption, patterns
+from reroll.core.consumption import consumption, patterns, with_recorded
 from reroll.core.policy import Policy, PolicyDefaults, native_layer, resolve
-from reroll.core.records import ConfigId, ConfigKind, Consumed, Means, Reference, WorkloadRecord
+from reroll.core.records import (
+    Applied,
+    AppliedKeys,
+    ConfigId,
+    ConfigKind,
+    Consumed,
+    Means,
+    Reference,
+    WorkloadRecord,
+)
 from tests.records import deployment
 
 
@@ -196,3 +205,20 @@ def test_the_store_is_only_asked_where_the_answer_depends_on_it() -> None:
 def test_patterns_are_what_depends_on_what_exists() -> None:
     found = patterns(policy(follow="cm/app app-* plain secret/s-? cm/other/x"))
     assert [str(item) for item in found] == ["app-*", "plain", "secret/s-?"]
+
+
+def test_a_pattern_goes_on_matching_what_is_recorded() -> None:
+    """So that the deletion of an object, and its return with other content, are seen."""
+    recorded: dict[str, AppliedKeys] = {"configmap/app-a": {}, "configmap/base/app-b": {}, "secret/app-c": {}}
+    record = deployment(applied=Applied(template="t", key_id="k", configs=recorded))
+
+    def existing(kind: ConfigKind, namespace: str) -> Iterable[str]:
+        return ["app-z"] if (kind, namespace) == ("configmap", "shop") else ()
+
+    names = with_recorded(record, existing)
+    assert list(names("configmap", "shop")) == ["app-z", "app-a"]
+    assert list(names("configmap", "base")) == ["app-b"]
+    assert list(names("secret", "shop")) == ["app-c"]
+    assert with_recorded(deployment(), existing) is existing
+    found = consumption(record, policy(follow="configmap/app-*"), names)
+    assert [c.config.name for c in found] == ["app-a", "app-z"]

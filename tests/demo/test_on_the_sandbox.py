@@ -13,6 +13,9 @@ import pytest
 
 from reroll.demo.steps import STEPS
 
+pytestmark = pytest.mark.slow
+
+
 REROLL = [sys.executable, "-m", "reroll", "demo"]
 
 

@@ -125,6 +125,14 @@ class TestEveryStyle:
     def test_without_a_record_it_is_reroll_s_own(self, style: MarkStyle) -> None:
         marked = msgspec.json.encode(put(style, style.next(record(), applied(app="1"), [change()])))
         assert style_of(marked, None) is style_of(marked, "{") is NATIVE
+        assert style_of(marked, None, style) is style_of(marked, "{", style) is style
+
+    def test_where_nothing_is_marked_yet_the_one_that_is_asked_for_is_preferred(
+        self, style: MarkStyle
+    ) -> None:
+        template, recorded = msgspec.json.encode(TEMPLATE), marked_hash(NATIVE, TEMPLATE)[0]
+        assert style_of(template, encode(Applied(recorded, "", {})), style) is style
+        assert style_of(template, encode(Applied("another", "", {})), style) is style
 
 
 class TestEnvVars:

@@ -192,6 +192,7 @@ USED: dict[str, Callable[[Path], Case]] = {
 """Settings that a simulation obeys, each with a scenario in which it makes the answer."""
 
 NO_MEANING = {
+    "actors_min": "the server that is played never takes longer to answer, so all actors act",
     "alert_url": "nobody is told",
     "alert_sink": "nobody is told",
     "alert_info": "nobody is told",

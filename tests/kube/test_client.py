@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from reroll.kube.auth import Fixed, UserCredentials
-from reroll.kube.client import APPLY_PATCH, Client, _lines
+from reroll.kube.client import APPLY_PATCH, Client, _gathered, _lines
 from reroll.kube.config import ClusterConfig
 from reroll.kube.errors import (
     AlreadyExists,
@@ -355,3 +355,68 @@ class TestLines:
 
         content = cast(aiohttp.StreamReader, Content())
         assert [line async for lines in _lines(content) for line in lines] == [b"one", b"two", b"three"]
+
+
+class TestGathering:
+    """Batches of a stream that is read with pauses. In virtual time."""
+
+    class Stream:
+        """A response whose chunks come at their times, and its transport."""
+
+        def __init__(self, times: list[float]) -> None:
+            self.times = times
+            self.connection: Any = self
+            self.transport: Any = self
+            self.paused: list[float] = []
+            self.resumed: list[float] = []
+
+        def is_closing(self) -> bool:
+            return False
+
+        def pause_reading(self) -> None:
+            self.paused.append(asyncio.get_running_loop().time())
+
+        def resume_reading(self) -> None:
+            self.resumed.append(asyncio.get_running_loop().time())
+
+        async def iter_any(self) -> AsyncIterator[bytes]:
+            """As a socket's buffer would: what came meanwhile comes in one piece."""
+            while self.times:
+                now = asyncio.get_running_loop().time()
+                await asyncio.sleep(max(0.0, self.times[0] - now))
+                now = asyncio.get_running_loop().time()
+                come = [when for when in self.times if when <= now]
+                self.times = self.times[len(come) :]
+                yield b"".join(f"{when:.3f}\n".encode() for when in come)
+
+        def read(self) -> AsyncIterator[list[bytes]]:
+            lines = _lines(cast(aiohttp.StreamReader, self))
+            return _gathered(lines, cast(aiohttp.ClientResponse, self), 0.025)
+
+    @pytest.mark.looptime
+    async def test_lines_in_close_succession_come_together(self) -> None:
+        times = [number / 1000 for number in range(10, 210, 5)]
+        stream = self.Stream(list(times))
+        batches = [batch async for batch in stream.read()]
+        assert [line for batch in batches for line in batch] == [f"{when:.3f}".encode() for when in times]
+        assert len(batches) <= len(times) / 4
+        assert len(batches[0]) == 1, "the first is not kept waiting"
+        assert len(stream.paused) == len(stream.resumed)
+
+    @pytest.mark.looptime
+    async def test_single_lines_come_at_once(self) -> None:
+        stream = self.Stream([0.1, 0.2, 0.3])
+        assert [batch async for batch in stream.read()] == [[b"0.100"], [b"0.200"], [b"0.300"]]
+        assert stream.paused == []
+
+    @pytest.mark.looptime
+    async def test_one_that_is_no_longer_read_is_not_left_paused(self) -> None:
+        stream = self.Stream([0.001, 0.002, 0.003])
+
+        async def read() -> None:
+            async for _ in stream.read():
+                pass
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(read(), 0.01)
+        assert len(stream.paused) == len(stream.resumed) == 1

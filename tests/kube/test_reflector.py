@@ -134,6 +134,14 @@ class Bench:
         async with self.proxy.session.delete(path, headers=headers) as answer:
             assert answer.status == 200, await answer.text()
 
+    async def streams_lists(self) -> bool:
+        """Whether the server has streaming lists, which Kubernetes 1.30 has not switched on."""
+        query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+        path = f"{self.proxy.upstream}{CONFIG_MAPS.path(self.namespace)}?{query}&timeoutSeconds=1"
+        headers = {"Authorization": (await self._direct.credentials.headers())["Authorization"]}
+        async with self.proxy.session.get(path, headers=headers) as answer:
+            return bool(answer.status == 200)
+
     @asynccontextmanager
     async def follow(
         self, mirror: Mirror, *, synced: bool = True, object_type: type[Any] = Thing, **options: Any
@@ -354,6 +362,8 @@ class TestResuming:
 
     async def test_not_at_a_version_of_the_initial_events(self, bench: Bench) -> None:
         """They come in no order: a streaming list that breaks is begun anew."""
+        if not await bench.streams_lists():
+            pytest.skip("this server has no streaming lists")
         for name in ("a", "b", "c"):
             await bench.put(name)
         mirror = Mirror()
@@ -457,7 +467,7 @@ class TestUnreadable:
                 await bench.until_marked(mirror)
                 assert mirror.names() == {"empty", "marker"}
                 assert mirror.complete == 1
-        passed = {entry["name"]: entry for entry in logs if "passed over" in entry["event"]}
+        passed = {entry["name"]: entry for entry in logs if "skipped" in entry["event"]}
         assert passed.keys() >= {"text", "more"}
         assert "Expected `int`" in passed["text"]["detail"]
 
@@ -468,7 +478,7 @@ class TestUnreadable:
         with capture_logs() as logs:
             async with bench.follow(Mirror(), object_type=Numbers, resource=SECRETS):
                 pass
-        [entry] = [entry for entry in logs if "passed over" in entry["event"]]
+        [entry] = [entry for entry in logs if "skipped" in entry["event"]]
         assert (entry["name"], entry["detail"]) == ("s", "ValidationError")
 
     async def test_what_the_handler_can_t_decode_is_passed_over(self, bench: Bench) -> None:
@@ -479,7 +489,7 @@ class TestUnreadable:
                 await bench.put("bad", A="2")
                 await bench.until_marked(mirror)
                 assert mirror.complete == 1
-        [entry] = [entry for entry in logs if "passed over" in entry["event"]]
+        [entry] = [entry for entry in logs if "skipped" in entry["event"]]
         assert (entry["name"], entry["detail"]) == ("bad", "no template")
 
 
@@ -548,7 +558,7 @@ class TestAHandlerThatFails:
         assert [
             e["name"]
             for e in logs
-            if e["event"] == "an object is passed over, because its handler failed again and again"
+            if e["event"] == "object skipped, because its handler failed again and again"
         ] == ["bad"]
 
 

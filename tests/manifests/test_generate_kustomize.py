@@ -17,6 +17,9 @@ from reroll.manifests.stream import read_documents
 from tests.manifests.kustomizations import ours, theirs, written
 from tests.manifests.programs import located, run
 
+pytestmark = pytest.mark.slow
+
+
 EXAMPLES = 60
 """Of each property; one of them is a build of several generators or objects."""
 

@@ -16,6 +16,9 @@ from tests.manifests.helm import BIN, Helm
 from tests.manifests.programs import located
 from tests.manifests.recipe_page import Command, File, headings, play, section, shell, steps
 
+pytestmark = pytest.mark.slow
+
+
 OF_CHARTS = (
     "Checksum of a template",
     "Checksum by the chart's name",

@@ -11,6 +11,8 @@ import yaml
 from tests.manifests.charts import write_chart
 from tests.manifests.helm import Helm
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["helm3", "helm4"])
 def helm(request: pytest.FixtureRequest, tmp_path: Path) -> Helm:

@@ -61,17 +61,29 @@ def test_one_that_is_started_belongs_to_its_cron_job() -> None:
     }
 
 
-def test_its_name_follows_from_the_digests_before_and_after() -> None:
-    def name(before: Applied = BEFORE, number: int = 0, **changes: Any) -> str:
-        return instantiate.name_of(cron_job(), replace(START, **changes), before, number)
+def written(time: str) -> dict[str, Any]:
+    """A CronJob whose record was last written at this time."""
+    manifest = cron_job()
+    fields: dict[str, Any] = {"f:metadata": {"f:annotations": {".": {}, "f:reroll.dev/applied": {}}}}
+    others = {"manager": "kubectl", "time": "2026-01-09T00:00:00Z", "fieldsV1": {"f:spec": {}}}
+    manifest["metadata"]["managedFields"] = [others, {"manager": "reroll", "time": time, "fieldsV1": fields}]
+    return manifest
+
+
+def test_its_name_follows_from_the_digests_and_the_time_of_the_record() -> None:
+    earlier, later = written("2026-01-01T00:00:00Z"), written("2026-01-02T00:00:00Z")
+
+    def name(manifest: dict[str, Any] = earlier, before: Applied = BEFORE, **changes: Any) -> str:
+        return instantiate.name_of(manifest, replace(START, **changes), before)
 
     same = (replace(CHANGE, change=Change(9.0, 9.0, 99)),)
     assert name() == name(changes=same), "a later version of the same content is no other change"
     other = Applied("t", "k", {"configmap/app": {"level": "e"}})
     secret = replace(CHANGE, config=ConfigId("secret", "shop", "app"))
-    names = [name(), name(applied=other), name(before=other), name(number=1), name(changes=(secret,))]
+    names = [name(), name(applied=other), name(before=other), name(later), name(changes=(secret,))]
     assert len(set(names)) == 5
     assert name(changes=()), "a decision need not say what changed"
+    assert instantiate.name_of(cron_job(), START, None), "nor need the server say who wrote what"
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,21 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from reroll.controller.result import Again, Done, Held
 from reroll.core.compare import ConfigChange
 from reroll.core.decide import Decision, How, Kind
 from reroll.core.kinds import DAEMON_SET, DEPLOYMENT, DEPLOYMENT_CONFIG, ROLLOUT, STATEFUL_SET, WorkloadKind
 from reroll.core.observe import epoch
 from reroll.core.records import Applied, Change, ConfigId, WorkloadId
 from reroll.kube.errors import ApiError, Conflict, Gone, NotFound, TooManyRequests
-from reroll.modes.restart import Pod, begin, desired, evict, next_step, pods_of, tell, to_go
+from reroll.modes.restart import Pod, begin, desired, evict, next_step, pods_of, selector_of, tell, to_go
+from tests.controller import played
+from tests.controller.played import DEPLOYMENTS, World
 from tests.records import deployment
 
 ADVANCED = WorkloadKind("StatefulSet", "apps.kruise.io", "v1beta1", "statefulsets", custom=True)
 RECORD = deployment(resource_version="5")
+PATH = f"{DEPLOYMENTS}/web"
 
 
 def pod(name: str, created: float = 1.0, *, ready: bool = True, going: bool = False) -> Pod:
@@ -77,7 +81,7 @@ class TestWhoGoesNext:
         ("pods", "why"),
         [
             ([pod("a", going=True), pod("b"), pod("c")], "terminating"),
-            ([pod("new", ready=False), pod("b"), pod("c")], "new, which was started anew"),
+            ([pod("new", ready=False), pod("b"), pod("c")], "new, which was started again"),
             ([pod("b"), pod("c")], "no successor"),
         ],
     )
@@ -266,3 +270,111 @@ def test_a_controller_of_its_own_is_told_by_one_field() -> None:
 def test_told_twice_in_one_second_it_is_another_time(present: dict[str, Any], told: str) -> None:
     body = json.loads(tell(RECORD, stale(20.0), ROLLOUT, 0.9, {"spec": present}))
     assert body["spec"] == {"restartAt": told}
+
+
+def selecting(selector: object) -> bytes:
+    return json.dumps({"spec": {"selector": selector}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("selector", "written"),
+    [
+        ({"matchLabels": {"b": "2", "a": "1"}}, "a=1,b=2"),
+        (
+            {
+                "matchLabels": {"a": "1"},
+                "matchExpressions": [
+                    {"key": "tier", "operator": "In", "values": ["web", "api"]},
+                    {"key": "old", "operator": "NotIn", "values": ["yes"]},
+                    {"key": "team", "operator": "Exists"},
+                    {"key": "canary", "operator": "DoesNotExist"},
+                ],
+            },
+            "a=1,tier in (web,api),old notin (yes),team,!canary",
+        ),
+        ({"matchExpressions": [{"key": "a", "operator": "Near"}]}, ""),
+        ({"matchLabels": "all"}, ""),
+        ({"app": "web"}, "app=web"),
+        (None, ""),
+    ],
+)
+def test_its_pods_alone_are_listed(selector: object, written: str) -> None:
+    assert selector_of(DEPLOYMENT, selecting(selector)) == written
+
+
+def test_a_custom_kind_may_select_something_else() -> None:
+    assert selector_of(ADVANCED, selecting({"matchLabels": {"node": "a"}})) == ""
+
+
+class TestARestartThatGoesOn:
+    """The mode, step by step, on a played server."""
+
+    async def begun(self) -> World:
+        """Its pod is written down, and was evicted."""
+        world = World()
+        world.config(version=1, PORT="1")
+        manifest = played.deployment(**{"reroll.dev/mode": "restart"})
+        manifest["spec"]["selector"] = {"matchLabels": {"app": "web"}}
+        world.server.put(DEPLOYMENTS, manifest)
+        world.tell(PATH, live=False)
+        assert await world.reconcile() == Done()
+        world.server.pods = [played.pod()]
+        world.config(version=100, PORT="2")
+        return world
+
+    async def test_pods_are_evicted_and_looked_after_until_they_are_gone(self) -> None:
+        world = await self.begun()
+        assert await world.reconcile() == Again(1.0, "its pods are evicted one after another")
+        assert world.server.writes() == ["patch web", "patch web", "create eviction"]
+        assert world.annotations()["reroll.dev/restarting"] == "web-abc-"
+        assert (
+            world.server.listed[-2:]
+            == [
+                "labelSelector=app%3Dweb&fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed"
+            ]
+            * 2
+        )
+        assert world.server.requests.count(("get", "web")) == 1, "for the selector, once"
+        # Whoever removes annotations that they don't know ends no restart.
+        del world.annotations()["reroll.dev/restarting"]
+        world.server.put(DEPLOYMENTS, world.server.objects[PATH])
+        world.tell(PATH)
+        assert isinstance(await world.reconcile(), Again)
+        world.server.pods = []
+        assert await world.reconcile() == Done()
+        assert "reroll.dev/restarting" not in world.annotations()
+        before = len(world.server.requests)
+        assert await world.reconcile() == Done()
+        assert len(world.server.requests) == before
+
+    async def test_a_budget_holds_it_for_as_long_as_it_says(self) -> None:
+        world = await self.begun()
+        error = TooManyRequests("the budget says no", status=429, retry_after=10.0)
+        world.server.fail = lambda verb, name: error if verb == "create" else None
+        result = await world.reconcile()
+        assert isinstance(result, Held)
+        assert result.at_least == 10.0
+        assert [reason for reason, _ in world.events.sent] == ["Rolled", "Held"]
+        await world.reconcile()
+        assert len(world.events.sent) == 2, "told once"
+
+    async def test_the_next_term_goes_on_by_what_is_written_down(self) -> None:
+        world = await self.begun()
+        await world.reconcile()
+        world.lose_the_lead()
+        world.lead()
+        assert isinstance(await world.reconcile(), Again)
+        world.server.pods = []
+        assert await world.reconcile() == Done()
+        assert "reroll.dev/restarting" not in world.annotations()
+
+    async def test_what_is_taken_away_from_the_mode_is_left_as_it_is(self) -> None:
+        world = await self.begun()
+        await world.reconcile()
+        world.annotations()["reroll.dev/mode"] = "rollout"
+        world.server.put(DEPLOYMENTS, world.server.objects[PATH])
+        world.tell(PATH)
+        evictions = world.server.writes().count("create eviction")
+        assert await world.reconcile() == Done()
+        assert world.server.writes().count("create eviction") == evictions
+        assert "reroll.dev/restarting" not in world.annotations()

@@ -25,13 +25,13 @@ from prometheus_client import generate_latest
 
 from reroll.app import Controller
 from reroll.core.digests import config_map_digests, secret_digests
-from reroll.core.policy import PolicyDefaults
 from reroll.core.records import ConfigId, ConfigRecord, WorkloadId
 from reroll.insight.explain import explain
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
 from reroll.kube.reflector import Reflector
 from reroll.kube.resources import Resource
+from reroll.settings import Settings
 from tests.conftest import Cluster
 from tests.faults.proxy import (
     EXPIRED,
@@ -446,7 +446,7 @@ class Play(RuleBasedStateMachine):
             told = await explain(
                 self.client,
                 WorkloadId(FOLLOWERS[name].resource.kind, self.namespace, name),
-                PolicyDefaults(settle=0.0),
+                Settings(settle=0.0),
                 key_places=[(self.namespace, "reroll-digest-key")],
             )
             if told.stale or told.decision != "skip":

@@ -107,6 +107,10 @@ class Alerts:
         finally:
             self._hurry.clear()
 
+    def dropped(self) -> int:
+        """Notices that nobody is told of."""
+        return sum(line.dropped for line in self._lines)
+
     def statistics(self) -> AlertStatistics:
         """What became of the notices so far."""
         lines = self._lines
@@ -117,7 +121,7 @@ class Alerts:
             told=sum(line.told for line in lines),
             retried=sum(line.retried for line in lines),
             failed=sum(line.failed for line in lines),
-            dropped=sum(line.dropped for line in lines),
+            dropped=self.dropped(),
             problem="; ".join(line.problem for line in lines if line.problem),
         )
 

@@ -7,22 +7,22 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from reroll.insight.explain import ConfigExplanation, Explanation
+from reroll.insight.explanation import ConfigExplanation, Explanation
 
 _VERDICTS = {
     "adopt": ("not seen yet", "yellow"),
     "roll": ("stale: it would be rolled now", "red"),
-    "wait": ("stale: it is not rolled yet", "red"),
-    "record": ("current, and not recorded yet", "yellow"),
-    "skip": ("up to date", "green"),
+    "record": ("its record is to be written", "yellow"),
+    "resume": ("it would be resumed now", "yellow"),
     "refuse": ("not acted on", "red"),
 }
 _RUNS = {
     "current": ("up to date", "green"),
     "rolling": ("rolling", "yellow"),
     "older": ("recorded, with older pods", "red"),
-    "": ("recorded", "green"),
+    "": ("recorded", "yellow"),
 }
+_COLOURS = {"stale": "red", "same": "green"}
 _SEES = {
     "never": "running pods never see a change",
     "later": "running pods see it after 0 to 90 s, if the process reads it again",
@@ -37,18 +37,14 @@ def show(explanation: Explanation, console: Console | None = None) -> None:
 
 def render(e: Explanation) -> RenderableType:
     """The explanation as something rich can print."""
-    words, colour = _VERDICTS.get(e.decision, (e.decision, "default"))
-    if e.decision == "skip":
-        words, colour = _RUNS[e.runs]
-    if not e.enabled and e.decision == "skip":
-        words, colour = "not followed", "yellow"
+    words, colour = _verdict(e)
     parts: list[RenderableType] = [
         Text.assemble((e.workload, "bold"), "  ", (words, f"bold {colour}")),
         Text(f"  {e.reason}"),
     ]
     parts += [Text(f"  note: {note}", style="dim") for note in e.notes]
     parts += [Text(f"  problem: {problem}", style="red") for problem in e.problems]
-    if not e.enabled:
+    if not e.enabled and not e.outside:
         parts.append(Text('  To follow everything it references, annotate it with reroll.dev/auto: "true".'))
     parts.append(Text(f"\nPods       {_pods(e)}"))
     if e.rollout is not None:
@@ -61,6 +57,26 @@ def render(e: Explanation) -> RenderableType:
     return Group(*parts)
 
 
+def _verdict(e: Explanation) -> tuple[str, str]:
+    """(in few words how it stands, colour). It says no more than the decision and what could be read."""
+    if e.outside:
+        return "left out by the controller's settings", "yellow"
+    if e.left and e.decision in ("skip", "record"):
+        return "some of its pods run older configuration, and are left as they are", "red"
+    if e.decision == "wait":
+        return ("stale: it is not rolled yet", "red") if e.stale else ("it waits", "yellow")
+    if e.decision != "skip":
+        return _VERDICTS.get(e.decision, (e.decision, "default"))
+    if not e.enabled:
+        return "not followed", "yellow"
+    states = {config.state for config in e.configs if config.followed}
+    if not states or "not compared" in states:
+        return "nothing is to be done", "yellow"
+    if e.runs == "current" and "can't be read" in states:
+        return "up to date, as far as it can be read", "yellow"
+    return _RUNS[e.runs]
+
+
 def _pods(e: Explanation) -> str:
     if e.pods is None:
         return "not known"
@@ -70,17 +86,9 @@ def _pods(e: Explanation) -> str:
 
 
 def _config(c: ConfigExplanation) -> list[RenderableType]:
-    state, colour = ("stale", "red") if c.stale else ("same", "green")
-    if not c.followed:
-        state, colour = "not followed", "yellow"
-    elif c.exists is False:
-        state, colour = "does not exist", "yellow"
-    elif c.exists is None:
-        state, colour = "can't be read", "yellow"
-    elif any(not key.same for key in c.keys) and not c.stale:
-        state, colour = "not recorded yet", "yellow"
-    parts: list[RenderableType] = [Text.assemble("  ", (c.config, "bold"), "  ", (state, colour))]
-    if c.note and c.note != "same":
+    colour = _COLOURS.get(c.state, "yellow")
+    parts: list[RenderableType] = [Text.assemble("  ", (c.config, "bold"), "  ", (c.state, colour))]
+    if c.note:
         parts.append(Text(f"    {c.note}"))
     if c.changed:
         parts.append(Text(f"    last change: {c.changed}", style="dim"))

@@ -1,11 +1,12 @@
 """How many writes may be in flight: as many as the server can take, by how long it takes to answer.
 
-A server answers in some lowest time while it has little to do. Beyond its capacity each further request only waits,
-and everybody's requests wait with it. So the limit follows the time of an answer: it grows while an answer takes little
-more than the lowest one seen, and shrinks in proportion when it takes longer than that and an allowance for waiting.
-The idea is that of TCP Vegas (Brakmo and Peterson, 1995) and of the gradient in Netflix's concurrency-limits; the
-allowance in seconds is that of LEDBAT (RFC 6817), for what is bounded here is how long a change of somebody else waits
-behind a crowd. A network that is far away adds to the lowest time and to every other one alike, and takes nothing away.
+A server answers in some time while it has little to do for us. Beyond its capacity each further request only waits,
+and everybody's requests wait with it. So the limit follows the time of an answer: it grows while that is little more
+than with few in flight, and shrinks in proportion when it is more than that and an allowance for waiting. The idea is
+that of TCP Vegas (Brakmo and Peterson, 1995) and of the gradient in Netflix's concurrency-limits; the allowance in
+seconds is that of LEDBAT (RFC 6817), because what is bounded here is how long somebody else's change waits behind a
+crowd. As in BBR, the time with few in flight is measured anew before the limit shrinks: where the network is far or
+others keep the server busy, fewer of ours would be slower, and no answer would come sooner.
 
 Pure arithmetic over (seconds, in flight, time): no clock, no I/O, no event loop.
 """
@@ -18,8 +19,8 @@ from typing import Final
 
 from msgspec import Struct
 
-ALLOWANCE: Final = 0.2
-"""Seconds that an answer may take above the lowest one."""
+ALLOWANCE: Final = 0.25
+"""Seconds that an answer may take longer than with few in flight."""
 
 FIRST: Final = 10
 """The limit before anything is known."""
@@ -30,10 +31,10 @@ _CUT: Final = 0.5
 """What is left of the limit after a refusal, and at least after answers that are too slow."""
 _CUT_EVERY: Final = 0.2
 """Seconds in which refusals count as one: a server that sheds load refuses many at once."""
-_MEMORY: Final = 5000
-"""Answers for which the lowest time is believed, once or twice."""
-_OLD: Final = 600.0
-"""Seconds for which it is believed where answers are few."""
+_TRUSTED: Final = 10.0
+"""Seconds for which a measured time with few in flight is believed while answers are slow."""
+_REMEMBERED: Final = 60.0
+"""Seconds for which it is believed at all, where it matters."""
 
 
 class Statistics(Struct, frozen=True):
@@ -41,8 +42,8 @@ class Statistics(Struct, frozen=True):
 
     limit: int
     """Writes that may be in flight."""
-    lowest_seconds: float
-    """The lowest time of an answer in memory; 0: none yet."""
+    base_seconds: float
+    """The time of an answer with few in flight; 0: not known yet."""
     present_seconds: float
     """The median time of the answers that the limit was last judged by; 0: none yet."""
 
@@ -67,11 +68,11 @@ class Limiter:
         self._answers: list[float] = []
         self._busiest = 0
         self._present = 0.0
-        # The lowest time of two spans of memory, the one that is being filled and the one before it.
-        self._lowest = self._lowest_before = float("inf")
-        self._remembered, self._since = 0, float("-inf")
-        self._after_probe = 0.0
-        """The limit to come back to when the lowest time was measured anew; 0: it is not being measured."""
+        self._base = float("inf")
+        self._base_at = self._measured_at = float("-inf")
+        """When the base was last found to be so, in any way, and with few in flight."""
+        self._before = 0.0
+        """The limit before the base began to be measured; 0: it is not being measured."""
 
     @property
     def limit(self) -> int:
@@ -80,25 +81,31 @@ class Limiter:
 
     def statistics(self) -> Statistics:
         """The limiter now."""
-        lowest = min(self._lowest, self._lowest_before)
-        return Statistics(self.limit, lowest if lowest < float("inf") else 0.0, self._present)
+        return Statistics(self.limit, self._base if self._base < float("inf") else 0.0, self._present)
 
     def answered(self, seconds: float, in_flight: int, now: float) -> None:
         """The server answered a write after so many seconds, with anything but a refusal for load.
 
         `in_flight`: how many there were, this one included. `now`: seconds of a clock that never goes back.
         """
-        self._remember(seconds, now)
         self._busiest = max(self._busiest, in_flight)
         if now - seconds < self._changed:
             return
         self._answers.append(seconds)
         if len(self._answers) < max(_STEPS, self._limit / 2):
             return
-        self._present = statistics.median(self._answers)
-        if self._after_probe:
-            self._set(self._after_probe, now)
-            self._after_probe = 0.0
+        median = statistics.median(self._answers)
+        if self._before:
+            self._base, self._base_at, self._measured_at = median, now, now
+            limit, self._before = self._before, 0.0
+            self._set(limit * self._share_in_time(), now)
+            return
+        self._present = median
+        if median < self._base:
+            self._base, self._base_at = median, now
+        if self._is_in_doubt(now):
+            self._before = self._limit
+            self._set(float(self._least), now)
         else:
             self._set(self._judged(), now)
 
@@ -108,17 +115,34 @@ class Limiter:
             return
         self._cut_at = now
         self._doubling = False
-        self._after_probe *= _CUT
-        self._set(self._limit * _CUT, now)
+        limit, self._before = max(self._limit, self._before), 0.0
+        self._set(limit * _CUT, now)
+
+    @property
+    def _slack(self) -> float:
+        """How much of the allowance is left, 1 to 0; below that, answers are too slow."""
+        return (self._base + self._allowance - self._present) / self._allowance
+
+    def _is_in_doubt(self, now: float) -> bool:
+        """Is the base to be measured before anything is made of it?"""
+        if self._limit <= self._least:
+            return False
+        if self._slack < 0:
+            return now - self._measured_at > _TRUSTED
+        matters = self._present > self._allowance / 2 and self._busiest >= self._limit - 2
+        return matters and now - self._base_at > _REMEMBERED
+
+    def _share_in_time(self) -> float:
+        """The share of the limit that is answered in time. Where requests wait, their time is in proportion to their
+        number (Little's law)."""
+        return min(1.0, max(_CUT, (self._base + self._allowance) / self._present))
 
     def _judged(self) -> float:
         """The limit by the answers of this step."""
-        lowest = min(self._lowest, self._lowest_before)
-        slack = (lowest + self._allowance - self._present) / self._allowance
+        slack = self._slack
         if slack < 0:
-            # Where requests wait, their time is in proportion to their number (Little's law).
             self._doubling = False
-            return self._limit * max(_CUT, (lowest + self._allowance) / self._present)
+            return self._limit * self._share_in_time()
         if self._busiest < self._limit - 2:
             return self._limit  # nobody needs more, and how a higher one would do is not known
         if self._doubling and slack > 0.5:
@@ -131,22 +155,3 @@ class Limiter:
         self._changed = now
         self._answers.clear()
         self._busiest = 0
-
-    def _remember(self, seconds: float, now: float) -> None:
-        """Keep the lowest time, and forget that of long ago: the way to the server may be another by now.
-
-        A server that has been busy ever since shows no low time. So after much work the limit goes down to the least
-        for one step, and what that takes is the lowest time of today.
-        """
-        self._lowest = min(self._lowest, seconds)
-        self._remembered += 1
-        if self._since == float("-inf"):
-            self._since = now
-        if self._remembered < _MEMORY and now - self._since < _OLD:
-            return
-        busy = self._remembered >= _MEMORY
-        self._lowest_before, self._lowest = self._lowest, float("inf")
-        self._remembered, self._since = 0, now
-        if busy and not self._after_probe and self._limit > self._least:
-            self._after_probe = self._limit
-            self._set(float(self._least), now)

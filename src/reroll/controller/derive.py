@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
+from collections.abc import Mapping
 
 from reroll.controller.entry import Entry
 from reroll.controller.rules import Rules
-from reroll.core.consumption import consumption, patterns
+from reroll.core.consumption import Existing, consumption, patterns, with_recorded
 from reroll.core.policy import Policy
 from reroll.core.progress import Progress
-from reroll.core.records import ConfigKind, WorkloadRecord
-
-Existing: TypeAlias = Callable[[ConfigKind, str], Iterable[str]]
-"""(kind, namespace) -> names of the config objects that exist."""
+from reroll.core.records import WorkloadRecord
 
 
 class Derivation:
@@ -38,7 +34,7 @@ class Derivation:
             policy = Policy()
         if not policy.enabled:
             return Entry(record, policy, (), (), progress)
-        consumed = consumption(record, policy, _with_recorded(record, self._existing))
+        consumed = consumption(record, policy, with_recorded(record, self._existing))
         return Entry(record, policy, consumed, patterns(policy), progress)
 
 
@@ -49,21 +45,3 @@ def same_sources(a: WorkloadRecord, b: WorkloadRecord) -> bool:
         and a.annotations == b.annotations
         and a.template_annotations == b.template_annotations
     )
-
-
-def _with_recorded(record: WorkloadRecord, existing: Existing) -> Existing:
-    """`existing`, and what is recorded as applied: a pattern goes on matching an object that was deleted, so
-    that its return with other content is seen."""
-    recorded = record.applied.configs.keys() if record.applied is not None else ()
-    if not recorded:
-        return existing
-
-    def names(kind: ConfigKind, namespace: str) -> Iterable[str]:
-        yield from existing(kind, namespace)
-        for short in recorded:
-            parts = short.split("/")
-            home = record.id.namespace if len(parts) == 2 else parts[1]
-            if parts[0] == kind and home == namespace:
-                yield parts[-1]
-
-    return names

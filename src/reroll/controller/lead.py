@@ -51,6 +51,7 @@ class Acting:
         check_key: Callable[[], Awaitable[bool]],
         manager: str,
         limiter: Limiter,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
         self.api = api
@@ -59,6 +60,7 @@ class Acting:
         self.check_key = check_key
         self.manager = manager
         self.limiter = limiter
+        self.now = now
         self._idle: Queue[WorkloadId] = Queue()
         self.lead: Lead | None = None
         """The one that acts now."""
@@ -115,6 +117,7 @@ class Lead:
             acting.metrics,
             check_key=acting.check_key,
             manager=acting.manager,
+            now=acting.now,
         )
         self._worker = Worker(
             self.queue,
@@ -139,11 +142,11 @@ class Lead:
         """Before the end: create what was deleted and is not there again, which nobody knows as well."""
         loop = asyncio.get_running_loop()
         until = loop.time() + FINISH_WITHIN
-        while (unfinished := self.reconciler.unfinished()) and loop.time() < until:
+        while (unfinished := self.term.modes.all_unfinished()) and loop.time() < until:
             for workload in unfinished:
                 with suppress(ApiError):
                     await self.reconciler.reconcile(workload)
-            await asyncio.sleep(_FINISH_AGAIN if self.reconciler.unfinished() else 0)
+            await asyncio.sleep(_FINISH_AGAIN if self.term.modes.all_unfinished() else 0)
 
     def _is_known(self, workload: WorkloadId) -> bool:
         return self._acting.store.workload(workload) is not None

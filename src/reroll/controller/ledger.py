@@ -6,7 +6,7 @@ was: then it counts, and is told, once.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from reroll.core.decide import Decision, Kind
 from reroll.core.records import Applied, WorkloadId, WorkloadRecord
@@ -22,30 +22,38 @@ class Echoes(Protocol):
     def writing(self, workload: WorkloadId, mark: str | None, applied: Applied | None = None) -> None: ...
 
 
+class Unanswered(NamedTuple):
+    """A decision that was, or is being, written."""
+
+    uid: str
+    """Of the object that it was decided on."""
+    decision: Decision
+
+
 class Ledger:
     """The writes of one term. All methods but `begin` and `fought_over` may be called for any workload at any time."""
 
     def __init__(self, echoes: Echoes) -> None:
         self._echoes = echoes
-        self._unanswered: dict[WorkloadId, Decision] = {}
+        self._unanswered: dict[WorkloadId, Unanswered] = {}
         self._recorded: dict[WorkloadId, tuple[float, ...]] = {}
 
-    def begin(self, workload: WorkloadId, decision: Decision) -> Decision | None:
+    def begin(self, record: WorkloadRecord, decision: Decision) -> Unanswered | None:
         """Note a decision that is about to be written. Returns the one before it whose answer was lost, for
         `restore`."""
-        earlier = self._unanswered.get(workload)
-        self._echoes.writing(workload, decision.mark, decision.applied)
-        self._unanswered[workload] = decision
+        earlier = self._unanswered.get(record.id)
+        self._echoes.writing(record.id, decision.mark, decision.applied)
+        self._unanswered[record.id] = Unanswered(record.uid, decision)
         return earlier
 
-    def restore(self, workload: WorkloadId, earlier: Decision | None) -> None:
+    def restore(self, workload: WorkloadId, earlier: Unanswered | None) -> None:
         """The last one was surely not done. `earlier`, whose answer was lost, may have been."""
         if earlier is None:
             self._unanswered.pop(workload, None)
             self._echoes.writing(workload, None)
         else:
             self._unanswered[workload] = earlier
-            self._echoes.writing(workload, earlier.mark)
+            self._echoes.writing(workload, earlier.decision.mark)
 
     def finish(self, workload: WorkloadId, decision: Decision, now: float) -> None:
         """A decision was written, at `now` in seconds since the epoch."""
@@ -56,8 +64,8 @@ class Ledger:
     def confirm_lost_answer(self, record: WorkloadRecord, now: float) -> Decision | None:
         """The decision whose answer was lost, where the workload shows that it was written after all: it is finished
         by this, and to be told. None: there is none."""
-        decision = self._unanswered.get(record.id)
-        if decision is None or record.unsaved or record.applied != decision.applied:
+        uid, decision = self._unanswered.get(record.id, ("", None))
+        if decision is None or uid != record.uid or record.unsaved or record.applied != decision.applied:
             return None
         if decision.mark is not None and record.mark != decision.mark:
             return None

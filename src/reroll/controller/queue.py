@@ -31,6 +31,10 @@ FIRST_RETRY: Final = 0.1
 LAST_RETRY: Final = 60.0
 """Seconds between retries of a key that keeps failing, at most."""
 
+_SLICE: Final = 0.01
+"""Seconds of handing out without a break before the rest of the process gets its turn: a key that needs nothing done
+is decided on without waiting, and ten thousand of them would hold up the requests for the others."""
+
 _AT_ONCE: Final = float("-inf")
 
 
@@ -98,6 +102,8 @@ class Queue(Generic[K]):
         self._since: dict[K, float] = {}
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._closed = False
+        self._paused_at = _AT_ONCE
+        """When `get` last let others run."""
         self._adds = 0
 
     # --- asking for work ---------------------------------------------------------------------------
@@ -158,6 +164,9 @@ class Queue(Generic[K]):
 
         Raises QueueClosed after `close`, whatever still waits.
         """
+        if _now() - self._paused_at > _SLICE:
+            await asyncio.sleep(0)
+            self._paused_at = _now()
         while not self._closed and (flow := self._next_flow()) is _Same.FLOW:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
@@ -257,9 +266,8 @@ class Queue(Generic[K]):
         places, taken = max(1, self._places()), len(self._processing)
         if taken >= places:
             return _Same.FLOW
-        # Of flows that are at work or wait; one that is alone has all places but the one that is kept free.
-        active = len(self._flows) + sum(flow not in self._flows for flow in self._in_hand)
-        share = max(1, (places - 1) // active)
+        # Of flows that are at work. Keys that are only asked about, and need nothing, are done at once.
+        share = max(1, (places - 1) // max(1, len(self._in_hand)))
         for flow in self._flows:
             mine = self._in_hand.get(flow, 0)
             if not mine or (mine < share and taken < places - 1):

@@ -24,7 +24,7 @@ from reroll.core.decide import Decision, Kind, Situation, decide
 from reroll.core.proof import NOT_PERMITTED, PodAges
 from reroll.core.records import Applied, WorkloadId
 from reroll.kube.errors import Conflict, NotFound
-from reroll.modes.mode import Api, Leave, Made, Mode, Outcome, Patch, Subject, Wait
+from reroll.modes.mode import Api, Leave, Outcome, Patch, Wait
 from reroll.modes.restart import selector_of
 
 _CONFLICTS: Final = 4
@@ -97,7 +97,8 @@ class Reconciler:
             return Done()  # whoever owns it next asks about all of them
         unfinished = self._term.modes.unfinished(workload)
         if unfinished is not None:
-            return await self._continue_unfinished(*unfinished)
+            mode, subject = unfinished
+            return self._result_of(await mode.proceed(subject))
         for _ in range(_CONFLICTS):
             course = Course(workload)
             try:
@@ -108,7 +109,7 @@ class Reconciler:
                     await self._writer.read_again(course.entry)
             except NotFound:
                 return self._vanished(course.entry)
-        return Held("it was changed by others each time it was to be written", at_least=0.0)
+        return Held("another client changed it each time that reroll tried to write it", at_least=0.0)
 
     async def _run_steps(self, course: Course) -> Result:
         for step in (
@@ -159,19 +160,20 @@ class Reconciler:
         self._term.reporter.decided(entry, decision)
         if decision.kind is not Kind.WAIT:
             return None
-        if decision.warning:  # new pods could not start
-            self._term.settling.block(workload)
-        elif decision.changes and decision.until is not None:
-            self._term.settling.wait(workload, self._now())
         if decision.until is None:
+            # Something else has to change first, and what changes then settles as if it were the first.
+            self._term.settling.block(workload)
             return Held(decision.reason)
+        if decision.changes:
+            self._term.settling.wait(workload, self._now())
         return Again(decision.until - self._now(), decision.reason)
 
     async def _ages_of(self, entry: Entry, decision: Decision) -> PodAges | None:
-        """The ages of its pods. Where a template went back, they are asked for as they are at this moment, by the
-        workload's own selector. At a start many workloads are asked about, and share one list. Raises ApiError."""
+        """The ages of its pods. Where they prove what a rollout did, they are asked for as they are at this moment, by
+        the workload's own selector. Where they could spare one, as for many workloads at a start, these share a list.
+        Raises ApiError."""
         workload, kind = entry.record.id, self._store.kinds[entry.record.id.kind]
-        if decision.kind is Kind.ADOPT or entry.record.origin != "returned":
+        if decision.kind is not Kind.RECORD:
             return await self._ages.of(workload, kind=kind)
         selector = selector_of(kind, await self._writer.read(entry))
         return await self._ages.of(workload, selector, kind, within=0.0)
@@ -190,7 +192,7 @@ class Reconciler:
         if not self._term.owns(workload):
             return Done()
         if decision.kind is Kind.RECORD and self._term.ledger.fought_over(workload, self._now()):
-            return Again(TRUCE, "somebody rewrites its record again and again")
+            return Again(TRUCE, "another client rewrites its record again and again")
         if decision.kind is Kind.ADOPT and decision.applied is not None:
             self._store.adopted(workload, decision.applied)
         outcome = await self._term.modes.of(decision).begin(self._writer.subject(entry), decision)
@@ -212,7 +214,6 @@ class Reconciler:
         entry = self._store.workload(course.workload)
         if entry is None or entry.record.deleting or entry.policy.refused:
             return None
-        course.entry = entry
         self._term.settling.over(course.workload)
         subject = self._writer.subject(entry)
         for mode in self._term.modes:
@@ -226,7 +227,9 @@ class Reconciler:
 
     # --- what modes give back ------------------------------------------------------------------------
 
-    def _result_of(self, outcome: Made | Wait | Leave) -> Result:
+    def _result_of(self, outcome: Outcome | None) -> Result:
+        if outcome is None or isinstance(outcome, Patch):
+            return Again(0.0, "it is decided on again")
         if isinstance(outcome, Wait):
             if outcome.after is None:
                 return Held(outcome.why, at_least=outcome.at_least, failed=outcome.failed)
@@ -235,20 +238,9 @@ class Reconciler:
             return Done()
         self._writer.cache_answer(outcome.workload, outcome.answer, made=True)
         if outcome.decision is None:
-            return Again(0.0, "another one of its name is there, and is decided on")
+            return Again(0.0, "another object of this name exists, and is decided on")
         self._writer.tell_written(outcome.workload, outcome.decision)
         return Done()
-
-    async def _continue_unfinished(self, mode: Mode, subject: Subject) -> Result:
-        """Go on with what can't wait for a decision: a Job that was deleted and is not there again."""
-        outcome: Outcome | None = await mode.proceed(subject)
-        if outcome is None or isinstance(outcome, Patch):
-            return Again(0.0, "it is decided on again")
-        return self._result_of(outcome)
-
-    def unfinished(self) -> list[WorkloadId]:
-        """What must not be left half done at the end: `reconcile` goes on with each."""
-        return list(self._term.modes.all_unfinished())
 
     # --- what went wrong -----------------------------------------------------------------------------
 
@@ -263,7 +255,7 @@ class Reconciler:
             return Done()
         if held.record.uid != entry.record.uid:
             return Again(0.0, "another one has its name")
-        return Held("it is gone, and no watch has told so yet", at_least=0.0)
+        return Held("it was deleted, and the watch has not reported that yet", at_least=0.0)
 
     async def _is_another_key(self, entry: Entry, writing: Applied) -> bool:
         """Before Secrets are recorded anew because the key differs: is ours still the one in force?
@@ -272,12 +264,11 @@ class Reconciler:
         Where ours was replaced, by this question or meanwhile, what was to be written can't be compared.
         """
         recorded, asked = entry.record.applied, self._term.foreign_keys
-        foreign = recorded.key_id if recorded is not None else None
-        if foreign is not None and foreign != self._store.configs.key.id:
-            last = asked.get(foreign)
-            if last is None or time.monotonic() - last > _FOREIGN_KEY:
+        if recorded is not None and recorded.key_id != self._store.configs.key.id:
+            last, now = asked.get(recorded.key_id), time.monotonic()
+            if last is None or now - last > _FOREIGN_KEY:
                 await self._check_key()
-                asked[foreign] = time.monotonic()
+                asked[recorded.key_id] = now
         return writing.key_id != self._store.configs.key.id
 
 

@@ -33,6 +33,10 @@ log = structlog.get_logger("reroll")
 SERVED_POLL = 15.0
 """Seconds between two questions which kinds are served."""
 
+GATHER = 0.025
+"""Seconds that events of workloads may gather in. Nearly all of them are news of pods, many at a time, and concern
+nobody; what is decided on is config objects, and theirs are read as they come."""
+
 _NAMESPACE_POLL = 60.0
 _KINDS_OF = {"configmaps": "configmap", "secrets": "secret"}
 
@@ -127,7 +131,9 @@ class Watches:
 
     def _of_workloads(self, kind: WorkloadKind, handler: Workloads, scope: str) -> AnyReflector:
         resource = Resource(kind.group, kind.version, kind.plural, kind.kind, custom=kind.custom)
-        return self._reflector(resource, handler, object_type(kind), scope, label_selector=self._selector)
+        return self._reflector(
+            resource, handler, object_type(kind), scope, label_selector=self._selector, gather=GATHER
+        )
 
     async def _follow(self, kind: WorkloadKind) -> None:
         """Watch a kind for as long as this is not cancelled: it is served only now, or may cease to be."""

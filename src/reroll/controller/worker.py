@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import structlog
 
@@ -76,15 +76,21 @@ class Worker(Generic[K]):
         """Work with this many actors until `stopping` is set; then nothing new is begun, and what is in flight gets
         `within` seconds to finish. Where it is cancelled, what is in flight is cancelled too."""
         tasks = [asyncio.create_task(self.work(), name=f"actor {number}") for number in range(actors)]
+        stopped = asyncio.create_task(stopping.wait())
         try:
-            await stopping.wait()
-            log.info("stopping: what is in flight is finished, nothing new is begun")
+            running: set[asyncio.Task[Any]] = {stopped, *tasks}
+            while not stopped.done():
+                ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    if not task.cancelled():
+                        task.result()  # an actor that fails is a fault of reroll: better to end than to go on without
+            log.info("stopping: requests in flight are finished, nothing new is started")
             self._queue.close()
             await asyncio.wait(tasks, timeout=within)
         finally:
-            for task in tasks:
+            for task in (stopped, *tasks):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(stopped, *tasks, return_exceptions=True)
 
     async def work(self) -> None:
         """One actor: until the queue is closed."""
@@ -112,19 +118,23 @@ class Worker(Generic[K]):
             late = isinstance(error, TimeoutError) and limit.expired()
             delay = self._queue.retry(key)
             if late:
-                log.error("a reconcile took too long and is tried again", workload=str(key), seconds=delay)
+                log.error("reconcile timed out, will be tried again", workload=str(key), seconds=delay)
             else:
-                log.exception("a decision failed and will be asked for again", workload=str(key))
+                log.exception(
+                    "reconcile failed with an internal error, will be tried again", workload=str(key)
+                )
             self._metrics.failed("act" if late else "decide", "timeout" if late else "internal")
         else:
             self._settle(key, result)
 
     def _settle(self, key: K, result: Result) -> None:
-        if isinstance(result, Held) and result.at_least is not None:
+        if isinstance(result, Held):
+            log.debug("held", workload=str(key), reason=result.why)
             if result.failed:
                 self._metrics.failed("act", result.failed)
-            self._queue.retry(key, at_least=result.at_least)
-            return
+            if result.at_least is not None:
+                self._queue.retry(key, at_least=result.at_least)
+                return
         self._refusals.pop(key, None)
         self._queue.forget(key)
         if isinstance(result, Again):

@@ -57,7 +57,7 @@ class Writer:
         if decision.applied is None:
             await self.patch(entry, patch)
             return
-        earlier = ledger.begin(workload, decision)
+        earlier = ledger.begin(entry.record, decision)
         try:
             await self.patch(entry, patch)
         except ApiError as error:

@@ -95,6 +95,24 @@ def consumption(workload: WorkloadRecord, policy: Policy, existing: Existing) ->
     return tuple(consumed for consumed in followed if consumed is not None)
 
 
+def with_recorded(workload: WorkloadRecord, existing: Existing) -> Existing:
+    """`existing`, and what is recorded as applied: a pattern goes on matching an object that was deleted, so that its
+    deletion, and its return with other content, are seen."""
+    recorded = workload.applied.configs.keys() if workload.applied is not None else ()
+    if not recorded:
+        return existing
+
+    def names(kind: ConfigKind, namespace: str) -> Iterable[str]:
+        yield from existing(kind, namespace)
+        for short in recorded:
+            parts = short.split("/")
+            home = workload.id.namespace if len(parts) == 2 else parts[1]
+            if parts[0] == kind and home == namespace:
+                yield parts[-1]
+
+    return names
+
+
 def patterns(policy: Policy) -> tuple[Selector, ...]:
     """The items of `follow` whose meaning changes when a matching object appears or goes: patterns, and plain
     names without a kind. A workload with such items is to be asked again then."""

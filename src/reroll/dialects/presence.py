@@ -105,7 +105,7 @@ class ReloaderPresence:
                 deployment=found,
             )
         else:
-            log.info("stakater/Reloader runs no longer: its annotations are followed")
+            log.info("stakater/Reloader is gone: its annotations are followed")
         self._leave(bool(found))
 
     async def keep_looking(self) -> None:

@@ -1,127 +1,60 @@
 """Why is a workload rolled, or not? Answered from the cluster alone, with the controller's own decisions.
 
-No controller has to run: what one would see at its start is read here, for one workload, and decided on.
+No controller has to run: what one with these settings would see at its start is read here, for one workload, and
+decided on. `insight.explanation` puts the decision into words.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from reroll.controller.ages import Ages
 from reroll.controller.digest_key import DigestKeySecret
-from reroll.core.applied import APPLIED, LEFT_OUT, WILDCARD, total
-from reroll.core.compare import Comparison, compare, current, followed
-from reroll.core.consumption import consumption, patterns
-from reroll.core.decide import Decision, PodAges, Situation, decide
+from reroll.core.applied import APPLIED
+from reroll.core.consumption import consumption, patterns, with_recorded
+from reroll.core.decide import Decision, Kind, PodAges, Situation, decide
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests
 from reroll.core.kinds import KINDS, WorkloadKind
 from reroll.core.marks import MarkStyle
 from reroll.core.observe import (
     ConfigMapObject,
     NamespaceObject,
+    ObjectMeta,
     SecretObject,
     config_record,
     decode_object,
     status_of,
+    with_revisions,
     with_template_of,
     workload_record,
 )
-from reroll.core.policy import Policy, PolicyDefaults
+from reroll.core.policy import Policy
 from reroll.core.progress import Progress, progress
 from reroll.core.proof import NOT_PERMITTED
 from reroll.core.records import (
-    Applied,
-    AppliedKeys,
     ConfigId,
     ConfigKind,
-    ConfigRecord,
     ConfigState,
-    Consumed,
     Missing,
-    Reference,
     Unknown,
     WorkloadId,
     WorkloadRecord,
 )
-from reroll.dialects import ALL, Dialects
+from reroll.dialects import Dialects
 from reroll.dialects.marks import style_of
+from reroll.dialects.presence import find_reloader
+from reroll.insight.explanation import Explanation, tell
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError, NotFound
 from reroll.kube.pages import METADATA_ONLY
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
 from reroll.rollouts.paths import path
-
-
-class Place(Struct, frozen=True):
-    """One place where the pod template consumes an object."""
-
-    where: str
-    means: str
-    keys: tuple[str, ...] | None
-    """None: every key."""
-    optional: bool
-    sees: str
-    """Whether running pods see a change: never, later (mounted files, 0 to 90 s), unknown."""
-
-
-class KeyState(Struct, frozen=True):
-    """One key of a consumed object: the digest its pods were last rolled for, and the current one."""
-
-    key: str
-    applied: str | None
-    current: str | None
-    same: bool
-
-
-class ConfigExplanation(Struct, frozen=True):
-    """One consumed object."""
-
-    config: str
-    exists: bool | None
-    """None: it can't be read."""
-    followed: bool
-    stale: bool
-    note: str
-    changed: str | None
-    """The latest time its content can have changed, from managedFields."""
-    keys: tuple[KeyState, ...]
-    places: tuple[Place, ...]
-
-
-class Setting(Struct, frozen=True):
-    """One setting in force, and where it comes from."""
-
-    name: str
-    value: str
-    origin: str
-
-
-class Explanation(Struct, frozen=True):
-    """The whole answer. It holds names and digests, and no content."""
-
-    workload: str
-    enabled: bool
-    stale: bool
-    decision: str
-    reason: str
-    notes: tuple[str, ...]
-    policy: tuple[Setting, ...]
-    problems: tuple[str, ...]
-    configs: tuple[ConfigExplanation, ...]
-    replicas: int | None
-    paused: bool
-    pods: int | None
-    oldest_pod: str | None
-    runs: str = ""
-    """What its pods run: current, rolling, older, or "" where it is not known."""
-    rollout: str | None = None
-    """How far its rollout is."""
-
+from reroll.settings import Scope, Settings
 
 _SOURCES: dict[ConfigKind, Resource] = {"configmap": CONFIG_MAPS, "secret": SECRETS}
 
@@ -138,263 +71,224 @@ _names = msgspec.json.Decoder(_Names).decode
 
 
 async def explain(
-    client: Client,
-    workload: WorkloadId,
-    defaults: PolicyDefaults,
-    *,
-    key_places: Sequence[tuple[str, str]],
-    reloader: bool = True,
-    kinds: Mapping[str, WorkloadKind] = KINDS,
+    client: Client, workload: WorkloadId, settings: Settings, *, key_places: Sequence[tuple[str, str]]
 ) -> Explanation:
-    """Explain one workload. `key_places` are the (namespace, name) where the digest key's Secret may be; `kinds`, by
-    their ids, holds also those that a setting declares.
+    """Explain one workload, as a controller with these settings decides. `key_places` are the (namespace, name) where
+    the digest key's Secret may be.
 
-    Raises NotFound when there is no such workload, and other ApiErrors when it can't be read. What else can't
-    be read is named in the answer.
+    Raises NotFound when there is no such workload, other ApiErrors when it can't be read, and SettingsError for
+    settings that are not understood. What else can't be read is named in the answer.
     """
-    kind = kinds[workload.kind]
-    notes: list[str] = []
-    record, marks, how_far = await _record(client, workload, kinds)
-    if record.template_of is not None:
-        record = with_template_of(record, await _lender(client, record.template_of, notes), None)
-    dialects = ALL if reloader else Dialects(reloader=None)
-    of_namespace = await _namespace_annotations(client, workload.namespace, notes)
-    policy = dialects.resolve_policy(record, of_namespace, defaults)
-    key = await _key(client, record, key_places, notes)
-    names = await _existing(client, record, policy, notes)
-    consumed = consumption(record, policy, lambda kind, space: names.get((kind, space), ()))
-    states = {c.config: await _state(client, c.config, key) for c in consumed}
-    ages = await _ages(client, workload, notes)
-    situation = Situation(
-        workload=record,
-        policy=policy,
-        consumed=consumed,
-        states=states,
-        key_id=key.id if key else (record.applied.key_id if record.applied else ""),
-        now=time.time(),
-        kind=kind,
-        pods=ages if ages is not None else NOT_PERMITTED,
-        marks=marks,
-        progress=how_far,
-    )
-    return _explanation(situation, decide(situation), notes, key_known=key is not None)
+    return await _Reading(client, settings).explain(workload, key_places)
 
 
-# --- reading -------------------------------------------------------------------------------------------
+class _Workload(NamedTuple):
+    """A workload as it is read."""
+
+    record: WorkloadRecord
+    progress: Progress | None
+    marks: MarkStyle
+    labels: Mapping[str, str]
 
 
-async def _record(
-    client: Client, workload: WorkloadId, kinds: Mapping[str, WorkloadKind] = KINDS
-) -> tuple[WorkloadRecord, MarkStyle, Progress | None]:
-    """A workload, how its controller marks it, and how far its rollout is."""
-    obj = decode_object(kinds[workload.kind], await client.get(path(workload, kinds)))
-    style = style_of(obj.spec.template, (obj.metadata.annotations or {}).get(APPLIED))
-    record = workload_record(obj, workload.kind, None, relevant=ALL.relevant, arrived=0.0, style=style)
-    status = status_of(obj, workload.kind)
-    return record, style, progress(status, workload.kind) if status is not None else None
+class _Reading:
+    """What is read for one explanation, and what is to be noted of it."""
 
+    def __init__(self, client: Client, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+        self._scope: Scope = settings.scope()
+        self._config_kinds = settings.followed_config_kinds()
+        self._kinds: Mapping[str, WorkloadKind] = {**KINDS, **self._scope.kinds}
+        self._dialects = Dialects()
+        self._notes: list[str] = []
+        self._unselected: set[ConfigId] = set()
 
-async def _lender(client: Client, lender: WorkloadId, notes: list[str]) -> WorkloadRecord | None:
-    """The workload that another one has its pod template from."""
-    if lender.kind not in KINDS:
-        return None
-    try:
-        return (await _record(client, lender))[0]
-    except ApiError as error:
-        notes.append(f"{lender} can't be read: {error.message}")
-        return None
-
-
-async def _namespace_annotations(client: Client, namespace: str, notes: list[str]) -> Mapping[str, str]:
-    try:
-        meta = _namespace(await client.get(NAMESPACES.path(None, namespace))).metadata
-    except ApiError as error:
-        notes.append(f"annotations of namespace {namespace} can't be read ({error.message}): taken as none")
-        return {}
-    return ALL.relevant(meta.annotations or {})
-
-
-async def _key(
-    client: Client, record: WorkloadRecord, places: Iterable[tuple[str, str]], notes: list[str]
-) -> DigestKey | None:
-    """The installation's digest key, or None: Secrets can then not be compared."""
-    wanted = record.applied.key_id if record.applied else None
-    found: DigestKey | None = None
-    problems = []
-    for namespace, name in places:
-        try:
-            key = await DigestKeySecret(client, namespace, name).read()
-        except ApiError as error:
-            problems.append(error.message)
-            continue
-        if wanted in (None, key.id):
-            return key
-        found = found or key
-    if found is None:
-        notes.append(
-            f"the digest key can't be read, so Secrets are not compared: {'; '.join(dict.fromkeys(problems))}"
+    async def explain(self, workload: WorkloadId, key_places: Sequence[tuple[str, str]]) -> Explanation:
+        settings, notes = self._settings, self._notes
+        record, how_far, marks, labels = await self._workload(workload)
+        if record.template_of is not None:
+            record = with_template_of(record, await self._lender(record.template_of), None)
+        record = with_revisions(record, None, complete=how_far is not None and how_far.complete)
+        home = await self._namespace(workload.namespace)
+        policy = await self._policy(record, home.annotations or {})
+        outside = self._scope.outside(workload, labels, home.labels or {})
+        if not outside and settings.webhook_url:
+            outside = "the controller calls an address for each change, and rolls nothing (--webhook-url)"
+        needs_key = not outside and self._config_kinds != ("configmap",)
+        key = await self._key(record, key_places) if needs_key else None
+        names = await self._existing(record, policy)
+        existing = with_recorded(record, lambda kind, space: names.get((kind, space), ()))
+        consumed = () if outside else consumption(record, policy, existing)
+        states = {c.config: await self._state(c.config, key) for c in consumed}
+        ages = await self._ages(workload)
+        situation = Situation(
+            workload=record,
+            policy=policy,
+            consumed=consumed,
+            states=states,
+            key_id=key.id if key else (record.applied.key_id if record.applied else ""),
+            now=time.time(),
+            kind=self._kinds[workload.kind],
+            pods=ages if ages is not None else NOT_PERMITTED,
+            progress=how_far,
+            marks=marks,
         )
-    return found
+        decision = Decision(Kind.SKIP, outside) if outside else decide(situation)
+        return tell(situation, decision, notes, settings, outside=outside, unselected=self._unselected)
+
+    # --- the workload and its policy -----------------------------------------------------------------
+
+    async def _workload(self, workload: WorkloadId) -> _Workload:
+        """A workload, and how its controller marks it: as the record on it tells, else as the settings say."""
+        raw = await self._client.get(path(workload, self._kinds))
+        obj = decode_object(self._kinds[workload.kind], raw)
+        ours = self._settings.mark_style()
+        style = style_of(obj.spec.template, (obj.metadata.annotations or {}).get(APPLIED), ours)
+        if style is not ours and self._settings.marks != "reroll":
+            self._notes.append(
+                f"its controller marks pod templates in another style than {self._settings.marks} (--marks)"
+            )
+        record = workload_record(
+            obj,
+            workload.kind,
+            None,
+            relevant=self._dialects.relevant,
+            arrived=0.0,
+            manager=self._settings.field_manager,
+            style=style,
+        )
+        status = status_of(obj, workload.kind)
+        how_far = progress(status, workload.kind) if status is not None else None
+        return _Workload(record, how_far, style, obj.metadata.labels or {})
+
+    async def _lender(self, lender: WorkloadId) -> WorkloadRecord | None:
+        """The workload that another one has its pod template from, if the controller watches it."""
+        if lender.kind not in self._scope.kinds:
+            return None
+        try:
+            found = await self._workload(lender)
+        except ApiError as error:
+            self._notes.append(f"{lender} can't be read: {error.message}")
+            return None
+        return found.record if self._scope.of_workloads.matches(found.labels) else None
+
+    async def _namespace(self, namespace: str) -> ObjectMeta:
+        try:
+            return _namespace(await self._client.get(NAMESPACES.path(None, namespace))).metadata
+        except ApiError as error:
+            self._notes.append(
+                f"annotations and labels of namespace {namespace} can't be read ({error.message}): taken as none"
+            )
+            return ObjectMeta(name=namespace)
+
+    async def _policy(self, record: WorkloadRecord, of_namespace: Mapping[str, str]) -> Policy:
+        """The settings in force for it. Reloader's annotations are left to Reloader where it runs."""
+        settings = self._settings
+
+        def resolved(dialects: Dialects) -> Policy:
+            self._dialects = dialects
+            return dialects.resolve_policy(
+                record, dialects.relevant(of_namespace), settings.policy_defaults()
+            )
+
+        policy = resolved(settings.dialects())
+        if settings.dialects(reloader_runs=True) == self._dialects:
+            return policy  # the answer is the same whether it runs or not
+        found = await find_reloader(self._client, settings.namespaces or ("",))
+        if not found:
+            return policy
+        alone = resolved(settings.dialects(reloader_runs=True))
+        if alone != policy:
+            self._notes.append(
+                f"deployment/{found} is stakater/Reloader: its annotations are left to it (--beside-reloader)"
+            )
+        return alone
+
+    # --- what it consumes ----------------------------------------------------------------------------
+
+    def _watched(self, kind: ConfigKind, namespace: str) -> bool:
+        """Whether the controller watches these config objects."""
+        return kind in self._config_kinds and (
+            not self._settings.namespaces or namespace in self._settings.namespaces
+        )
+
+    async def _key(self, record: WorkloadRecord, places: Iterable[tuple[str, str]]) -> DigestKey | None:
+        """The installation's digest key, or None: Secrets can then not be compared."""
+        wanted = record.applied.key_id if record.applied else None
+        found: DigestKey | None = None
+        problems = []
+        for namespace, name in places:
+            try:
+                key = await DigestKeySecret(self._client, namespace, name).read()
+            except ApiError as error:
+                problems.append(error.message)
+                continue
+            if wanted in (None, key.id):
+                return key
+            found = found or key
+        if found is None:
+            self._notes.append(
+                f"the digest key can't be read, so Secrets are not compared: {'; '.join(dict.fromkeys(problems))}"
+            )
+        return found
+
+    async def _existing(
+        self, record: WorkloadRecord, policy: Policy
+    ) -> dict[tuple[ConfigKind, str], list[str]]:
+        """Names of objects, only where a pattern of the policy asks for them."""
+        names: dict[tuple[ConfigKind, str], list[str]] = {}
+        for pattern in patterns(policy):
+            for kind, source in _SOURCES.items():
+                space = pattern.namespace or record.id.namespace
+                asked = pattern.kind in (None, kind) and self._watched(kind, space)
+                if asked and (kind, space) not in names:
+                    try:
+                        page = _names(await self._client.list_page(source.path(space), accept=METADATA_ONLY))
+                    except ApiError as error:
+                        self._notes.append(f"{source.plural} of {space} can't be listed ({error.message})")
+                        page = _Names()
+                    names[kind, space] = [item.metadata.name for item in page.items or ()]
+        return names
+
+    async def _state(self, config: ConfigId, key: DigestKey | None) -> ConfigState:
+        if config.kind not in self._config_kinds:
+            return Unknown("its kind is not followed (--config-kinds)")
+        if not self._watched(config.kind, config.namespace):
+            return Unknown("its namespace is not watched (--namespace)")
+        if config.kind not in _SOURCES:
+            return Unknown("only the controller follows what pods have mounted of it")
+        if config.kind == "secret" and key is None:
+            return Unknown("the digest key can't be read")
+        try:
+            body = await self._client.get(_SOURCES[config.kind].path(config.namespace, config.name))
+        except NotFound:
+            return Missing()
+        except ApiError as error:
+            return Unknown(error.message)
+        meta, content = _digested(config, body, key)
+        selected = self._scope.of_configs.matches(meta.labels or {})
+        if not selected:
+            self._unselected.add(config)
+        return config_record(
+            meta, content, None, flags=self._dialects.config_flags, arrived=0.0, ignored=not selected
+        )
+
+    async def _ages(self, workload: WorkloadId) -> PodAges | None:
+        asked = Ages(self._client)
+        ages = await asked.of(workload, kind=self._kinds[workload.kind])
+        if ages is None:
+            self._notes.append(asked.problem)
+        return ages
 
 
-async def _existing(
-    client: Client, record: WorkloadRecord, policy: Policy, notes: list[str]
-) -> dict[tuple[ConfigKind, str], list[str]]:
-    """Names of objects, only where a pattern of the policy asks for them."""
-    names: dict[tuple[ConfigKind, str], list[str]] = {}
-    for pattern in patterns(policy):
-        for kind, source in _SOURCES.items():
-            space = pattern.namespace or record.id.namespace
-            if pattern.kind in (None, kind) and (kind, space) not in names:
-                try:
-                    page = _names(await client.list_page(source.path(space), accept=METADATA_ONLY))
-                except ApiError as error:
-                    notes.append(f"{source.plural} of {space} can't be listed ({error.message})")
-                    page = _Names()
-                names[kind, space] = [item.metadata.name for item in page.items or ()]
-    return names
-
-
-async def _state(client: Client, config: ConfigId, key: DigestKey | None) -> ConfigState:
-    if config.kind == "secret" and key is None:
-        return Unknown("the digest key can't be read")
-    if config.kind not in _SOURCES:
-        return Unknown("only the controller follows what pods have mounted of it")
-    try:
-        body = await client.get(_SOURCES[config.kind].path(config.namespace, config.name))
-    except NotFound:
-        return Missing()
-    except ApiError as error:
-        return Unknown(error.message)
+def _digested(
+    config: ConfigId, body: bytes, key: DigestKey | None
+) -> tuple[ObjectMeta, tuple[tuple[str, ...], bytes]]:
+    """(metadata, (keys, digests)) of a config object. The values end here."""
     if config.kind == "configmap":
         found = _config_map(body)
-        content = config_map_digests(found.data, found.binary_data)
-        return config_record(found.metadata, content, None, flags=ALL.config_flags, arrived=0.0)
-    assert key is not None
+        return found.metadata, config_map_digests(found.data, found.binary_data)
+    assert key is not None, "Secrets are not read without"
     secret = _secret(body)
-    content = secret_digests(config.namespace, config.name, secret.data, key)
-    return config_record(secret.metadata, content, None, flags=ALL.config_flags, arrived=0.0)
-
-
-async def _ages(client: Client, workload: WorkloadId, notes: list[str]) -> PodAges | None:
-    asked = Ages(client)
-    ages = await asked.of(workload)
-    if ages is None:
-        notes.append(asked.problem)
-    return ages
-
-
-# --- telling -------------------------------------------------------------------------------------------
-
-
-def _explanation(s: Situation, decision: Decision, notes: Sequence[str], *, key_known: bool) -> Explanation:
-    w, home = s.workload, s.workload.id.namespace
-    before = w.applied or Applied(template=w.template_hash, key_id=s.key_id, configs={})
-    counting, _ = followed(s.consumed, s.states, home, recorded=before.configs)
-    rekeyed = before.key_id != s.key_id
-    compared = {
-        c.config: compare(c, s.states[c.config], before, home=home, rekeyed=rekeyed) for c in counting
-    }
-    stale = {change.config for change in decision.changes}
-    configs = [_config(c, s, compared.get(c.config), c.config in stale) for c in s.consumed]
-    configs += _not_followed(s)
-    return Explanation(
-        workload=f"{w.id.kind.lower()}/{w.id.name} in {home}",
-        enabled=s.policy.enabled,
-        stale=bool(stale) and decision.kind.value in ("roll", "wait"),
-        decision=decision.kind.value,
-        reason=decision.reason,
-        notes=(*decision.notes, *notes),
-        policy=tuple(_settings(s.policy)),
-        problems=tuple(problem.message for problem in s.policy.problems),
-        configs=tuple(configs),
-        replicas=w.replicas,
-        paused=w.paused,
-        pods=s.pods.count if s.pods and s.pods.count >= 0 else None,
-        oldest_pod=_time(s.pods.oldest) if s.pods and s.pods.count > 0 else None,
-        runs=decision.runs,
-        rollout=s.progress.words if s.progress is not None else None,
-    )
-
-
-def _config(c: Consumed, s: Situation, compared: Comparison | None, stale: bool) -> ConfigExplanation:
-    home = s.workload.id.namespace
-    state = s.states[c.config]
-    record = state if isinstance(state, ConfigRecord) else None
-    note = compared.note or compared.blocked if compared else "its own annotations exclude it"
-    if compared is not None and compared.record is not None and not compared.write and not stale and not note:
-        note = "same"
-    applied = s.workload.applied.configs.get(c.config.short(home)) if s.workload.applied else None
-    return ConfigExplanation(
-        config=c.config.short(home),
-        exists=None if isinstance(state, Unknown) else record is not None,
-        followed=compared is not None,
-        stale=stale,
-        note=note,
-        changed=_time(record.stamp) if record and record.stamp else None,
-        keys=tuple(_keys(applied, current(record, c) if record else None)),
-        places=tuple(_place(ref) for ref in c.references),
-    )
-
-
-def _keys(applied: AppliedKeys, now: AppliedKeys) -> Iterable[KeyState]:
-    if isinstance(applied, str) or isinstance(now, str):
-        # Many keys are one digest, over those that count: what else is recorded of them does not matter.
-        before, after = total(applied) or None, total(now) or None
-        yield KeyState("(all keys)", before, after, before == after)
-        return
-    old, new = applied or {}, now or {}
-    for key in sorted((old.keys() | new.keys()) - {WILDCARD}):
-        if LEFT_OUT in (old.get(key), new.get(key)):
-            continue  # it does not count
-        yield KeyState(key, old.get(key) or None, new.get(key) or None, old.get(key) == new.get(key))
-
-
-def _not_followed(s: Situation) -> Iterable[ConfigExplanation]:
-    """What the template references and the policy does not follow, or a restart does not help."""
-    followed_names = {(c.config.kind, c.config.name) for c in s.consumed}
-    others: dict[tuple[ConfigKind, str], list[Reference]] = {}
-    for ref in s.workload.references:
-        if (ref.kind, ref.name) not in followed_names:
-            others.setdefault((ref.kind, ref.name), []).append(ref)
-    for (kind, name), refs in others.items():
-        helped = any(ref.rolls for ref in refs)
-        yield ConfigExplanation(
-            config=f"{kind}/{name}",
-            exists=None,
-            followed=False,
-            stale=False,
-            note="the policy does not follow it"
-            if helped
-            else "a restart does not help: it is read elsewhere",
-            changed=None,
-            keys=(),
-            places=tuple(_place(ref) for ref in refs),
-        )
-
-
-def _place(ref: Reference) -> Place:
-    return Place(ref.where, ref.means, ref.keys, ref.optional, ref.sees)
-
-
-def _settings(policy: Policy) -> Iterable[Setting]:
-    values = {
-        "auto": ",".join(
-            k for k, on in (("configmaps", policy.configmaps), ("secrets", policy.secrets)) if on
-        )
-        or "false",
-        "follow": ", ".join(str(item) for item in policy.follow) or "-",
-        "ignore": ", ".join(str(item) for item in policy.ignore) or "-",
-        "search": str(policy.search).lower(),
-        "mode": policy.mode,
-        "settle": f"{policy.settle:g}s (at most {policy.settle_max:g}s)",
-    }
-    for name, value in values.items():
-        origins = ("configmaps", "secrets") if name == "auto" else (name,)
-        yield Setting(
-            name, value, ", ".join(dict.fromkeys(policy.origins.get(o, "default") for o in origins))
-        )
-
-
-def _time(stamp: float) -> str:
-    return datetime.fromtimestamp(stamp, UTC).isoformat().replace("+00:00", "Z")
+    return secret.metadata, secret_digests(config.namespace, config.name, secret.data, key)

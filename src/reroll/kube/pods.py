@@ -253,11 +253,13 @@ def selector_of(selector: bytes | msgspec.Raw) -> str:
     words = [f"{key}={value}" for key, value in sorted((found.match_labels or {}).items())]
     for each in found.match_expressions or ():
         values = ",".join(each.values or ())
-        words.append(
-            {
-                "In": f"{each.key} in ({values})",
-                "NotIn": f"{each.key} notin ({values})",
-                "Exists": each.key,
-            }.get(each.operator, f"!{each.key}")
-        )
+        written = {
+            "In": f"{each.key} in ({values})",
+            "NotIn": f"{each.key} notin ({values})",
+            "Exists": each.key,
+            "DoesNotExist": f"!{each.key}",
+        }.get(each.operator)
+        if written is None:
+            return ""  # an operator of later days: better all pods than the wrong ones
+        words.append(written)
     return ",".join(words)

@@ -143,9 +143,10 @@ class Reflector(Generic[T]):
 
     `object_type` is the msgspec struct that objects are decoded into. `listed`: lists ask for metadata only,
     and tell it (namespace, name, resourceVersion) of each object, in place of the handler's `upsert`; what a
-    watch delivers is whole all the same. `stream_first`: stream the first list too. `on_state` is told of every
-    change of state, with the problem in words. `on_fault` is called for each failure of the handler. `run` never
-    returns and never raises but for cancellation.
+    watch delivers is whole all the same. `stream_first`: stream the first list too. `gather`: seconds that events may
+    gather in where they come in close succession (`Client.stream`). `on_state` is told of every change of state, with
+    the problem in words. `on_fault` is called for each failure of the handler. `run` never returns and never raises but
+    for cancellation.
 
     An object that can't be decoded is passed over, and named in the log. Where the handler fails on one, all is listed
     again, and the collection does not count as synced until then. An object on which it fails in each of several lists
@@ -164,6 +165,7 @@ class Reflector(Generic[T]):
         field_selector: str = "",
         listed: Callable[[str, str, str], None] | None = None,
         stream_first: bool = False,
+        gather: float = 0.0,
         on_state: Callable[[Statistics], None] | None = None,
         on_fault: Callable[[], None] = lambda: None,
     ) -> None:
@@ -180,6 +182,7 @@ class Reflector(Generic[T]):
         self._on_fault = on_fault
         self._backoff = Backoff(0.5, 15.0, jitter=0.5)
         self._stream_first = stream_first
+        self._gather = gather
         self._streaming = listed is None  # until the server says that it has no streaming lists
         self._resume = ""  # the resourceVersion to watch from; "": list first
         self._empty_watches = 0
@@ -248,7 +251,7 @@ class Reflector(Generic[T]):
                 await self._watch()
             delay = 0.05 * random.random()
         except Gone as error:
-            log.info("version expired, listing again", detail=error.message, **self._where())
+            log.info("watch expired (410 Gone), listing again", detail=error.message, **self._where())
             self._resume = ""
             delay = 0.0 if self._worked() else self._backoff.next()
         except _NotOffered:
@@ -263,7 +266,7 @@ class Reflector(Generic[T]):
             delay = self._backoff.next()
         except msgspec.DecodeError as error:
             # The envelope of an event; an object that can't be read is passed over in _apply.
-            log.warning("unreadable watch stream, starting it again", detail=str(error), **self._where())
+            log.warning("watch stream unreadable, starting it again", detail=str(error), **self._where())
             delay = self._backoff.next()
         if time.monotonic() - started > _HEALTHY_AFTER:
             self._backoff.reset()
@@ -303,7 +306,7 @@ class Reflector(Generic[T]):
     async def _streaming_list_and_watch(self) -> None:
         if self._incomplete_lists >= _INCOMPLETE_LISTS:
             # Something between swallows the bookmark that ends it, or the connection never holds so long.
-            log.warning("streaming lists do not come to an end, listing by pages", **self._where())
+            log.warning("streaming lists do not end, listing by pages", **self._where())
             raise _NotOffered
         self._set_state("listing")
         self._failed_on.clear()
@@ -361,7 +364,7 @@ class Reflector(Generic[T]):
         self._given_up = set(self._failed_on)
         for namespace, name in sorted(self._given_up):
             log.error(
-                "an object is passed over, because its handler failed again and again",
+                "object skipped, because its handler failed again and again",
                 namespace=namespace,
                 name=name,
                 resource=self.resource.plural,
@@ -390,7 +393,7 @@ class Reflector(Generic[T]):
         """Read one watch to its end."""
         seen: set[Key] | None = set() if initial else None
         events = 0
-        async with self._client.stream(path) as batches:
+        async with self._client.stream(path, gather=self._gather) as batches:
             if initial:
                 self._incomplete_lists += 1  # until its end is seen
             else:
@@ -475,7 +478,7 @@ class Reflector(Generic[T]):
     def _pass_over(self, raw: msgspec.Raw, error: Exception, seen: set[Key] | None) -> str:
         meta = _decode_meta(raw).metadata
         log.warning(
-            "an object can't be read and is passed over",
+            "object can't be decoded and is skipped",
             resource=self.resource.plural,
             namespace=meta.namespace,
             name=meta.name,
@@ -492,7 +495,7 @@ class Reflector(Generic[T]):
         self._on_fault()
         namespace, name = key or ("", "")
         log.error(
-            "a handler failed, a fault of reroll",
+            "handler failed: this is a bug in reroll",
             handler=type(self._handler).__name__,
             resource=self.resource.plural,
             namespace=namespace,

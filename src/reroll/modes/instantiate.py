@@ -1,23 +1,24 @@
 """The mode of CronJobs with `cron_jobs: instantiate`: start a Job at once, as `kubectl create job --from` does.
 
-The Job's name follows from the digests it is started for, so a controller that ends between the start and the record
-starts none twice. The same change can come back later (A, B, A, B): a Job of that name that is older than the change
-is another one's, and the next name is taken.
+The Job's name follows from the digests it is started for, and from when the record was last written, so a controller
+that ends between the start and the record starts none twice. The same change can come back later (A, B, A, B): the
+record was written in between, so it gets another name.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from typing import Any, Final
 
 import msgspec
 
-from reroll.core.applied import total
+from reroll.core.applied import APPLIED, total
 from reroll.core.decide import Decision
 from reroll.core.kinds import CRON_JOB
-from reroll.core.observe import epoch
 from reroll.core.records import Applied, AppliedKeys
-from reroll.kube.errors import AlreadyExists, NotFound
+from reroll.kube.errors import AlreadyExists
+from reroll.modes.bodies import written_at
 from reroll.modes.mode import Outcome, Subject, Wait
 from reroll.modes.recreate import JOBS
 from reroll.modes.rollout import Rollout
@@ -26,7 +27,6 @@ INSTANTIATE: Final = "cronjob.kubernetes.io/instantiate"
 """What `kubectl create job --from` and the CronJob's controller take for: started by hand."""
 
 _NAME: Final = 52  # as for CronJobs themselves: with what is appended, a name of at most 63 characters
-_TRIES: Final = 50  # Jobs of the same change that are passed over: more are not kept
 _LOOK_AGAIN = 10.0  # seconds after which the end of a Job that runs is looked for
 
 
@@ -42,28 +42,12 @@ class Instantiate(Rollout):
             subject.tell.waits(subject, why)
             return Wait(why, after=_LOOK_AGAIN)
         before = subject.record.started_with or subject.record.applied
-        stamps = [change.change.stamp for change in decision.changes]
-        after = max(stamps) if stamps and all(stamps) else 0.0
-        for number in range(_TRIES):
-            name = name_of(cron_job, decision, before, number)
-            try:
-                await subject.api.create(
-                    JOBS.path(subject.record.id.namespace), from_cron_job(cron_job, name)
-                )
-                break
-            except AlreadyExists:
-                if await _created(subject, name) >= after:
-                    break  # a try whose answer, or whose record, was lost has started it
+        body = from_cron_job(cron_job, name_of(cron_job, decision, before))
+        with contextlib.suppress(
+            AlreadyExists
+        ):  # a try whose answer, or whose record, was lost has started it
+            await subject.api.create(JOBS.path(subject.record.id.namespace), body)
         return await super().begin(subject, decision)
-
-
-async def _created(subject: Subject, name: str) -> float:
-    """When the Job of this name was created, in seconds since the epoch; infinite where it is gone. Raises ApiError."""
-    try:
-        found = await subject.api.get(JOBS.path(subject.record.id.namespace, name))
-    except NotFound:
-        return float("inf")
-    return epoch(msgspec.json.decode(found)["metadata"].get("creationTimestamp"))
 
 
 def active_of_forbid(cron_job: dict[str, Any]) -> str:
@@ -74,17 +58,17 @@ def active_of_forbid(cron_job: dict[str, Any]) -> str:
     return next((str(job.get("name", "")) for job in active), "")
 
 
-def name_of(cron_job: dict[str, Any], decision: Decision, before: Applied | None, number: int = 0) -> str:
-    """The name of the Job that is started for a decision: it follows from the CronJob and the digests before and
-    after. `number`: of how many earlier ones that had the same."""
+def name_of(cron_job: dict[str, Any], decision: Decision, before: Applied | None) -> str:
+    """The name of the Job that is started for a decision: it follows from the CronJob, from the digests before and
+    after, and from the server's time of the last record."""
     applied = decision.applied.configs if decision.applied is not None else {}
     earlier = before.configs if before is not None else {}
-    home = cron_job["metadata"]["namespace"]
-    shorts = sorted({change.config.short(home) for change in decision.changes} or applied)
-    cause = [f"{short} {_digest(earlier, short)} {_digest(applied, short)}" for short in shorts]
-    parts = [cron_job["metadata"]["uid"], *cause, *([str(number)] if number else [])]
-    suffix = hashlib.blake2b("\n".join(parts).encode(), digest_size=5).hexdigest()
-    return f"{cron_job['metadata']['name'][:_NAME].rstrip('-.')}-{suffix}"
+    meta = cron_job["metadata"]
+    shorts = sorted({change.config.short(meta["namespace"]) for change in decision.changes} or applied)
+    digests = [f"{short} {_digest(earlier, short)} {_digest(applied, short)}" for short in shorts]
+    cause = [meta["uid"], written_at(meta.get("managedFields") or (), APPLIED), *digests]
+    suffix = hashlib.blake2b("\n".join(cause).encode(), digest_size=5).hexdigest()
+    return f"{meta['name'][:_NAME].rstrip('-.')}-{suffix}"
 
 
 def _digest(configs: dict[str, AppliedKeys], short: str) -> str:

@@ -85,7 +85,8 @@ class Evict(Mode):
     """Has the pods evicted one after another."""
 
     def __init__(self) -> None:
-        self._restarting: dict[WorkloadId, tuple[str, ...]] = {}
+        self._restarting: dict[WorkloadId, tuple[str, tuple[str, ...]]] = {}
+        """Workload -> its uid, and the pods that are to go, as they were last seen written down."""
         self._selectors: dict[WorkloadId, tuple[str, str]] = {}
         """Workload -> its uid, and the selector of its pods."""
 
@@ -108,10 +109,11 @@ class Evict(Mode):
         restart, so what was written down is remembered."""
         record, policy = subject.record, subject.policy
         workload = record.id
-        written = record.restarting or self._restarting.get(workload, ())
+        uid, remembered = self._restarting.get(workload, ("", ()))
+        written = record.restarting or (remembered if uid == record.uid else ())
         if not written:
             return None
-        self._restarting[workload] = written
+        self._restarting[workload] = record.uid, written
         pods, wanted = await self._look(subject)
         step = next_step(written, pods, wanted)
         if not step.left or not policy.enabled or policy.mode != "restart":
@@ -266,7 +268,7 @@ def next_step(going: Collection[str], pods: Sequence[Pod], wanted: int | None) -
         return Next(wait_for=f"pod {leaving[0]} is still terminating", left=len(old))
     starting = [pod.name for pod in new if not pod.ready]
     if starting:
-        return Next(wait_for=f"pod {starting[0]}, which was started anew, is not ready", left=len(old))
+        return Next(wait_for=f"pod {starting[0]}, which was started again, is not ready", left=len(old))
     if wanted is not None and len(staying) + len(new) < wanted:
         return Next(wait_for="a pod that was evicted has no successor yet", left=len(old))
     return Next(evict=(min(staying, key=lambda pod: (pod.created, pod.name)),), left=len(old))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from reroll.core.decide import Decision, How, Kind
 from reroll.core.records import WorkloadId
@@ -44,8 +44,8 @@ class Modes:
                 return mode, subject
         return None
 
-    def all_unfinished(self) -> Iterable[WorkloadId]:
-        """All that `unfinished` would tell of."""
+    def all_unfinished(self) -> list[WorkloadId]:
+        """All that `unfinished` would tell of: what must not be left half done at the end."""
         return [workload for mode in self for workload in mode.all_unfinished()]
 
     def forget(self, workload: WorkloadId) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 from msgspec.structs import replace
 
-from reroll.core.applied import APPLIED
+from reroll.core.applied import APPLIED, decode, encode
 from reroll.core.decide import PodAges
 from reroll.core.kinds import DEPLOYMENT, WORKLOAD_KINDS
 from reroll.core.labels import LabelSelector
@@ -243,6 +243,8 @@ def _in_our_marks(raw: bytes, ours: MarkStyle) -> bytes:
         return raw  # reroll's own mark is taken for one in every style
     value: dict[str, Any] = msgspec.json.decode(raw)
     style.take(value["spec"]["template"])
+    annotations = value["metadata"]["annotations"]
+    annotations[APPLIED] = encode(replace(decode(annotations[APPLIED]), mark=None))
     return msgspec.json.encode(value)
 
 

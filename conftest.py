@@ -1,0 +1,3 @@
+"""What holds for every test of the project: it ends (tests/limits.py)."""
+
+pytest_plugins = ["tests.limits"]

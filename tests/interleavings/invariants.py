@@ -1,0 +1,204 @@
+"""What holds at rest, whatever happened before.
+
+- No followed pod runs old content, unless somebody was told of it since.
+- Exactly one rollout per net change where neither faults nor others had a hand in it; with them, never more than the
+  changes of what is consumed, and what was taken back by others is written again a bounded number of times.
+- What consumes nothing that changed is not touched.
+- No ghosts: the store holds what the server has, and its content is the server's.
+- No Job is lost, and none runs twice for one change.
+- Queues are at rest, and nothing is remembered of work that is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from reroll.controller.config_objects import content as digested
+from reroll.core.applied import STANDS_IN_FOR
+from reroll.core.observe import ConfigMapObject, SecretObject, epoch
+from reroll.core.records import ConfigId, ConfigRecord, WorkloadId
+from tests.interleavings.jobs import finished
+from tests.interleavings.ledger import WORKLOADS, template_of, workload_id
+from tests.interleavings.member import CONFIG_KINDS, KEY, Fault, Member
+from tests.interleavings.pods import Use, uses
+from tests.interleavings.server import Object, going
+
+if TYPE_CHECKING:
+    from tests.interleavings.play import Play
+
+AGAIN = 8
+"""How often a mark that others take away is written again, at most."""
+_SAME_TIME = 6.0
+_TOLD = ("paused", "OnDelete", "partition", "created before", "older", "undo", "put back")
+"""Words of a note that tell of pods that run older configuration."""
+
+
+def check(play: Play) -> None:
+    """Raises Fault with everything that does not hold."""
+    problems = [
+        *_stale_pods(play),
+        *_rollouts(play),
+        *_jobs(play),
+        *(problem for member in play.members for problem in _ghosts(play, member)),
+        *(problem for member in play.members for problem in _unrest(play, member)),
+    ]
+    if problems:
+        raise Fault("\n".join(problems))
+
+
+def workloads(play: Play) -> Iterator[tuple[WorkloadId, str, Object]]:
+    for plural in WORKLOADS:
+        for found in play.server.all(plural):
+            if not going(found):
+                yield workload_id(plural, found["metadata"]["name"]), plural, found
+
+
+# --- what runs ---------------------------------------------------------------------------------------
+
+
+def _stale_pods(play: Play) -> Iterator[str]:
+    by_owner: dict[str, list[Object]] = {}
+    for pod in play.server.all("pods"):
+        by_owner.setdefault(pod["metadata"]["ownerReferences"][0]["uid"], []).append(pod)
+    for workload, plural, found in workloads(play):
+        if plural == "cronjobs" or (plural == "jobs" and finished(found)):
+            continue
+        owners = [found["metadata"]["uid"]]
+        if plural == "deployments":
+            owners = [each["metadata"]["uid"] for each in play.deployments.replica_sets(found)]
+        pods = [pod for owner in owners for pod in by_owner.get(owner, ())]
+        if any(pod["status"]["phase"] == "Pending" for pod in pods):
+            continue  # its rollout can't end, because a pod needs what is missing
+        for pod in pods:
+            if going(pod) or pod["status"]["phase"] != "Running":
+                continue
+            old = list(_old(play, pod, template_of(plural, found)))
+            since = max((play.ledger.ages.get(use, 0.0) for use in old), default=0.0)
+            if old and not _told(play, workload, since) and not _adopted(play, workload, pod, since):
+                yield (
+                    f"{workload}: pod {pod['metadata']['name']} runs old content of "
+                    f"{', '.join(map(str, old))}, and nobody was told"
+                )
+
+
+def _old(play: Play, pod: Object, template: Object) -> Iterator[Use]:
+    """What a pod read that is another now. What its workload consumes no longer does not count."""
+    read = play.pods.read[pod["metadata"]["uid"]]
+    for use in uses(template):
+        now = play.ledger.content(use)
+        if use in read and now is not None and read[use] != now:
+            yield use
+
+
+def _adopted(play: Play, workload: WorkloadId, pod: Object, since: float) -> bool:
+    """Was it seen for the first time after the change, and the pod created at nearly the same time? Which of the two
+    came first, the server's whole seconds and a list of pods that is seconds old don't tell."""
+    return (
+        play.ledger.adopted.get(workload, 0.0) >= since
+        and since - epoch(pod["metadata"]["creationTimestamp"]) < _SAME_TIME
+    )
+
+
+def _told(play: Play, workload: WorkloadId, since: float) -> bool:
+    every = [*play.said, *(said for member in play.members for said in member.said)]
+    return any(
+        said.workload == workload
+        and said.at >= since
+        and (said.warning or any(word in said.note for word in _TOLD))
+        for said in every
+    )
+
+
+# --- what was done -----------------------------------------------------------------------------------
+
+
+def _rollouts(play: Play) -> Iterator[str]:
+    ledger, flavour = play.ledger, play.flavour
+    for workload, _, _ in workloads(play):
+        rolled, changes = ledger.rolled[workload], ledger.changes[workload]
+        again = AGAIN * ledger.lost_marks[workload]
+        if rolled > changes + again:
+            yield f"{workload}: rolled {rolled} times for {changes} changes ({again} times again at most)"
+        if flavour.faults or not play.exact or ledger.foreign[workload] or workload not in ledger.at_first:
+            continue
+        before, now = ledger.at_first[workload], ledger.contents[workload]
+        if None in before.values() or None in now.values() or not _rolls(play, workload):
+            continue
+        due = int(before != now)
+        if rolled != due:
+            yield f"{workload}: rolled {rolled} times, {due} was due: {_words(before)} became {_words(now)}"
+
+
+def _rolls(play: Play, workload: WorkloadId) -> bool:
+    """Nothing stands in the way of rolling it."""
+    plural = {
+        "Deployment": "deployments",
+        "StatefulSet": "statefulsets",
+        "Job": "jobs",
+        "CronJob": "cronjobs",
+    }
+    found = play.server.get(plural[workload.kind], workload.name)
+    assert found is not None
+    if workload.kind == "Job":
+        return not finished(found)
+    return workload.kind == "CronJob" or bool(found["spec"]["replicas"])
+
+
+def _words(contents: dict[Use, str | None]) -> str:
+    return ", ".join(f"{use}={value}" for use, value in contents.items())
+
+
+def _jobs(play: Play) -> Iterator[str]:
+    for name in sorted(play.ledger.jobs):
+        if play.server.get("jobs", name) is None:
+            yield f"job {name} is lost"
+    for job in play.server.all("jobs"):
+        if STANDS_IN_FOR in (job["metadata"].get("annotations") or {}):
+            yield f"job {job['metadata']['name']} stands in for another one still"
+
+
+# --- what is remembered ------------------------------------------------------------------------------
+
+
+def _ghosts(play: Play, member: Member) -> Iterator[str]:
+    there = {workload for workload, _, _ in workloads(play)}
+    held = set(member.store.workloads())
+    for workload in sorted(held - there):
+        yield f"{member.name}: its store has a ghost: {workload}"
+    for workload in sorted(there - held):
+        yield f"{member.name}: its store lacks {workload}"
+    for kind, plural, form in CONFIG_KINDS:
+        names = {found["metadata"]["name"] for found in play.server.all(plural)}
+        known = {name for _, name in member.store.configs.names(kind, "")}
+        for name in sorted(known ^ names):
+            yield f"{member.name}: its store has {'a ghost' if name in known else 'not'}: {plural}/{name}"
+        for found in play.server.all(plural):
+            config = ConfigId(kind, "shop", found["metadata"]["name"])
+            if member.store.configs.wanted(config):
+                yield from _content(member, config, play.server.raw(plural, config.name), form)
+
+
+def _content(member: Member, config: ConfigId, raw: bytes, form: type) -> Iterator[str]:
+    obj: ConfigMapObject | SecretObject = msgspec.json.decode(raw, type=form)
+    state = member.store.configs.state(config)
+    if not isinstance(state, ConfigRecord):
+        yield f"{member.name}: what is in {config} is not known: {state}"
+    elif (state.keys, state.digests) != digested(obj, KEY):
+        yield f"{member.name}: {config} has other content in its store"
+
+
+def _unrest(play: Play, member: Member) -> Iterator[str]:
+    queue = member.queue.statistics()
+    if (
+        member.leading
+        and not play.polls
+        and (queue.ready or queue.delayed or queue.processing or queue.retrying)
+    ):
+        yield f"{member.name}: its queue is not at rest: {queue}"
+    yield from (f"{member.name}: {words}" for words in member.remembers())
+
+
+__all__ = ["Fault", "check"]
