@@ -140,8 +140,11 @@ class Reconciler:
         return None
 
     async def _follow(self, course: Course) -> Result | None:
-        """Is the rollout that was started, earlier or just now, at its end?"""
-        course.look_again = await self._term.follow.look(course.workload, course.entry)
+        """Is the rollout that was started, earlier or just now, at its end? Asked of the workload as it is held at this
+        moment: after a write that is another one than was decided on."""
+        course.look_again = await self._term.follow.look(
+            course.workload, self._store.workload(course.workload)
+        )
         return None
 
     async def _decide(self, course: Course) -> Result | None:
