@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from reroll.controller.concurrency import Limiter
+from reroll.controller.entry import Entry
 from reroll.controller.follow import Follow
 from reroll.controller.metrics import Metrics
 from reroll.controller.queue import Queue
@@ -25,6 +26,7 @@ from reroll.controller.worker import Worker
 from reroll.core.records import ConfigId, WorkloadId
 from reroll.kube.errors import ApiError
 from reroll.modes.mode import Api
+from reroll.rollouts.reasons import in_short
 
 log = structlog.get_logger("reroll.controller")
 
@@ -106,7 +108,7 @@ class Lead:
     def __init__(self, acting: Acting, owns: Callable[[WorkloadId], bool]) -> None:
         self._acting, store = acting, acting.store
         reporter = acting.reporter()
-        self.term = Term(owns, reporter, store, Follow(reporter, acting.metrics))
+        self.term = Term(owns, reporter, store, Follow(reporter, acting.metrics, why=self._why))
         self.queue: Queue[WorkloadId] = Queue(
             waited=acting.metrics.waited, places=lambda: acting.limiter.limit
         )
@@ -150,3 +152,7 @@ class Lead:
 
     def _is_known(self, workload: WorkloadId) -> bool:
         return self._acting.store.workload(workload) is not None
+
+    async def _why(self, entry: Entry) -> str:
+        """Why its rollout fails (`controller.follow.Why`)."""
+        return await in_short(self._acting.api, entry.record.id)
