@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from reroll.controller.config_objects import content as digested
 from reroll.core.applied import STANDS_IN_FOR
 from reroll.core.observe import ConfigMapObject, SecretObject, epoch
 from reroll.core.records import ConfigId, ConfigRecord, WorkloadId
-from reroll.controller.config_objects import content as digested
 from tests.interleavings.jobs import finished
 from tests.interleavings.ledger import WORKLOADS, template_of, workload_id
 from tests.interleavings.member import CONFIG_KINDS, KEY, Fault, Member
@@ -134,7 +134,12 @@ def _rollouts(play: Play) -> Iterator[str]:
 
 def _rolls(play: Play, workload: WorkloadId) -> bool:
     """Nothing stands in the way of rolling it."""
-    plural = {"Deployment": "deployments", "StatefulSet": "statefulsets", "Job": "jobs", "CronJob": "cronjobs"}
+    plural = {
+        "Deployment": "deployments",
+        "StatefulSet": "statefulsets",
+        "Job": "jobs",
+        "CronJob": "cronjobs",
+    }
     found = play.server.get(plural[workload.kind], workload.name)
     assert found is not None
     if workload.kind == "Job":
@@ -187,7 +192,11 @@ def _content(member: Member, config: ConfigId, raw: bytes, form: type) -> Iterat
 
 def _unrest(play: Play, member: Member) -> Iterator[str]:
     queue = member.queue.statistics()
-    if member.leading and not play.polls and (queue.ready or queue.delayed or queue.processing or queue.retrying):
+    if (
+        member.leading
+        and not play.polls
+        and (queue.ready or queue.delayed or queue.processing or queue.retrying)
+    ):
         yield f"{member.name}: its queue is not at rest: {queue}"
     yield from (f"{member.name}: {words}" for words in member.remembers())
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from reroll.controller.concurrency import Limiter
 from reroll.controller.class_statuses import ClassStatuses, Statuses, StatusObject
+from reroll.controller.concurrency import Limiter
 from reroll.controller.handlers import Configs, Workloads
 from reroll.controller.lead import Acting
 from reroll.controller.metrics import Metrics, Step
@@ -267,9 +267,7 @@ class Member:
         self.say(WorkloadId(kind, "shop", name), reason, note, warning)
 
     def say(self, workload: WorkloadId, reason: str, note: str, warning: bool) -> None:
-        self.said.append(
-            Said(BASE + asyncio.get_running_loop().time(), workload, reason, note, warning)
-        )
+        self.said.append(Said(BASE + asyncio.get_running_loop().time(), workload, reason, note, warning))
 
 
 def _in_order(asked: tuple[WorkloadId, ConfigId | None]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -16,12 +16,12 @@ from typing import NamedTuple, TypeVar
 from reroll.core.policy import PolicyDefaults
 from reroll.insight.simulation.clock import VirtualLoop
 from reroll.kube.errors import ApiError, Conflict, ServerError, TooManyRequests
-from tests.interleavings.client import Request, Wire
+from tests.interleavings.client import Wire
 from tests.interleavings.clock import BASE
 from tests.interleavings.deployments import Deployments
 from tests.interleavings.invariants import check
 from tests.interleavings.jobs import Jobs
-from tests.interleavings.ledger import CONFIG_PLURALS, WORKLOADS, Ledger, workload_id
+from tests.interleavings.ledger import CONFIG_PLURALS, Ledger
 from tests.interleavings.member import METRICS, Fault, Member, Said
 from tests.interleavings.people import People
 from tests.interleavings.pods import Act, Pods
@@ -56,12 +56,11 @@ class Flavour(NamedTuple):
 
 
 class Play:
-    """Belongs to a `VirtualLoop`, and is made in it."""
+    """Belongs to a `VirtualLoop`, and is made in it. `steps` is filled with what happens, in words."""
 
-    def __init__(self, choose: Choose, flavour: Flavour) -> None:
+    def __init__(self, choose: Choose, flavour: Flavour, steps: list[str]) -> None:
         self._choose, self.flavour = choose, flavour
-        self.steps: list[str] = []
-        """What happened, in words."""
+        self.steps = steps
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         self._loop = loop
@@ -138,7 +137,7 @@ class Play:
     async def _breathe(self) -> None:
         """The controllers do what they can do at this moment."""
         await self._loop.halt()
-        while any([member.go_on() for member in self.members]):
+        while any(member.go_on() for member in self.members):
             await self._loop.halt()
         self._raise_internal()
 

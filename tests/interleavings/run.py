@@ -1,12 +1,26 @@
-"""Runs plays: from a seed, or from the choices of one that failed, made shorter."""
+"""Runs plays: many seeds in a row, or the choices of one that failed, made shorter.
+
+`make test` plays the same seeds each time; `make soak` plays ever new ones for REROLL_SOAK_MINUTES, and
+REROLL_SEED=N plays that one, exactly as it was.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
+import pytest
+import structlog
+
 from reroll.insight.simulation.clock import VirtualLoop
+from tests.interleavings.clock import played_time
+from tests.interleavings.member import Fault
 from tests.interleavings.play import Flavour, Play
 
 
@@ -22,16 +36,16 @@ class Failure(NamedTuple):
 
 
 class Choices:
-    """Draws by a seed and notes what it drew; or repeats `given`, and then always the plainest."""
+    """Draws by `below` and notes what it drew; or repeats `given`, and then always the plainest."""
 
-    def __init__(self, seed: int, given: list[int] | None = None) -> None:
-        self._random = random.Random(seed)
+    def __init__(self, below: Callable[[int], int], given: list[int] | None = None) -> None:
+        self._below = below
         self._given = given
         self.made: list[int] = []
 
     def __call__(self, below: int) -> int:
         if self._given is None:
-            number = self._random.randrange(below)
+            number = self._below(below)
         else:
             at = len(self.made)
             number = self._given[at] % below if at < len(self._given) else 0
@@ -39,28 +53,66 @@ class Choices:
         return number
 
 
-def play(flavour: Flavour, seed: int, given: list[int] | None = None) -> Failure | None:
-    """One play to its end."""
-    choices = Choices(seed, given)
-    random.seed(seed)  # the jitter of backoffs
+def play(
+    flavour: Flavour, seed: int, given: list[int] | None = None, *, steps: list[str] | None = None
+) -> Failure | None:
+    """One play to its end, in `played`. `steps` is filled with what happened."""
+    return play_choices(flavour, Choices(random.Random(seed).randrange, given), seed, steps)
+
+
+def play_choices(
+    flavour: Flavour, choices: Choices, seed: int = 0, steps: list[str] | None = None
+) -> Failure | None:
+    """The same with choices by others. `seed`: of the jitter of backoffs."""
+    random.seed(seed)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(_run(choices, flavour))
+        return runner.run(_run(choices, flavour, [] if steps is None else steps))
 
 
-async def _run(choices: Choices, flavour: Flavour) -> Failure | None:
-    played = Play(choices, flavour)
+@contextmanager
+def played() -> Iterator[None]:
+    """While this lasts, reroll sees the time of plays, and logs nothing."""
+    before, state = structlog.get_config(), random.getstate()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     try:
-        await played.run()
+        with played_time():
+            yield
+    finally:
+        structlog.configure(**before)
+        random.setstate(state)
+
+
+def play_many(name: str, flavour: Flavour, plays: int, *, share: float) -> None:
+    """So many plays with seeds from 0; or what the environment says. `share`: of the minutes of a soak. Fails with the
+    first play in which something does not hold, made shorter."""
+    given, minutes = os.environ.get("REROLL_SEED"), float(os.environ.get("REROLL_SOAK_MINUTES", "0"))
+    with played():
+        for seed in [int(given)] if given else _seeds(plays, 60 * minutes * share):
+            failure = play(flavour, seed)
+            if failure is not None:
+                short = shorter(flavour, seed, failure)
+                pytest.fail(
+                    f"{name}, seed {seed} (repeat with REROLL_SEED={seed}), made shorter:\n{short}\n\n"
+                    f"the whole play ended with:\n{failure.problem}",
+                    pytrace=False,
+                )
+
+
+def _seeds(plays: int, seconds: float) -> Iterator[int]:
+    if not seconds:
+        yield from range(plays)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        yield random.SystemRandom().randrange(10**9)
+
+
+async def _run(choices: Choices, flavour: Flavour, steps: list[str]) -> Failure | None:
+    try:
+        await Play(choices, flavour, steps).run()
     except Exception as error:
-        words = str(error) if type(error).__name__ == "Fault" else _trace(error)
-        return Failure(words, played.steps, choices.made)
+        words = str(error) if isinstance(error, Fault) else "".join(traceback.format_exception(error))
+        return Failure(words, steps, choices.made)
     return None
-
-
-def _trace(error: Exception) -> str:
-    import traceback
-
-    return "".join(traceback.format_exception(error))
 
 
 def shorter(flavour: Flavour, seed: int, failure: Failure, *, tries: int = 400) -> Failure:

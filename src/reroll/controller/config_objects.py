@@ -140,7 +140,9 @@ class ConfigObjects:
 
     def state_at(self, config: ConfigId, version: int) -> ConfigState:
         """What was known of one at that version of the server."""
-        return self._history.at(config, version) or self.state(config)
+        # Also where it is in doubt: if it was older here, the read that is under way corrects the start.
+        held = self._held[config.kind].get(config.namespace, {}).get(config.name)
+        return self._history.at(config, version) or held or self.state(config)
 
     def existing(self, kind: ConfigKind, namespace: str) -> Iterable[str]:
         """Names of all of this kind in a namespace."""

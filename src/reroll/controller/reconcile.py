@@ -143,7 +143,8 @@ class Reconciler:
 
     async def _follow(self, course: Course) -> Result | None:
         """Is the rollout that was started, earlier or just now, at its end?"""
-        course.look_again = await self._term.follow.look(course.workload, course.entry)
+        entry = self._store.workload(course.workload)  # also as it was written just now
+        course.look_again = await self._term.follow.look(course.workload, entry)
         return None
 
     async def _decide(self, course: Course) -> Result | None:
@@ -162,19 +163,20 @@ class Reconciler:
         self._term.reporter.decided(entry, decision)
         if decision.kind is not Kind.WAIT:
             return None
-        if decision.warning:  # new pods could not start
-            self._term.settling.block(workload)
-        elif decision.changes and decision.until is not None:
-            self._term.settling.wait(workload, self._now())
         if decision.until is None:
+            # Something else has to change first, and what changes then settles as if it were the first.
+            self._term.settling.block(workload)
             return Held(decision.reason)
+        if decision.changes:
+            self._term.settling.wait(workload, self._now())
         return Again(decision.until - self._now(), decision.reason)
 
     async def _ages_of(self, entry: Entry, decision: Decision) -> PodAges | None:
-        """The ages of its pods. Where a template went back, they are asked for as they are at this moment, by the
-        workload's own selector. At a start many workloads are asked about, and share one list. Raises ApiError."""
+        """The ages of its pods. Where they prove what a rollout did, they are asked for as they are at this moment, by
+        the workload's own selector. Where they could spare one, as for many workloads at a start, these share a list.
+        Raises ApiError."""
         workload, kind = entry.record.id, self._store.kinds[entry.record.id.kind]
-        if decision.kind is Kind.ADOPT or entry.record.origin != "returned":
+        if decision.kind is not Kind.RECORD:
             return await self._ages.of(workload, kind=kind)
         selector = selector_of(kind, await self._writer.read(entry))
         return await self._ages.of(workload, selector, kind, within=0.0)

@@ -304,7 +304,9 @@ def _by_another(s: Situation, proof: Proof, record: Decision, reason: str) -> De
     w, before = s.workload, s.workload.applied
     if isinstance(proof, Rolling):
         words = f"{reason}; its rollout is not over: {proof.words}"
-        return Decision(Kind.WAIT, words, changes=record.changes, notes=record.notes)
+        waits = Decision(Kind.WAIT, words, changes=record.changes, notes=record.notes)
+        # It does not end by itself, and until then older pods run: somebody has to know.
+        return replace(waits, warning=True, event="RolloutBlocked") if proof.blocked else waits
     if isinstance(proof, New):
         return replace(record, reason=f"{reason}, and its new pods read the new content")
     if isinstance(proof, Unasked):

@@ -41,6 +41,8 @@ HOOKS: Final = ("helm.sh/hook", "argocd.argoproj.io/hook")
 
 _LEFT_BEHIND = 10.0  # seconds after which another controller's stand-in counts as left behind
 _GIVEN_UP = 60.0  # seconds after which one whose Job was never deleted is no longer needed
+_PASSING: Final = (401, 408, 409, 410, 429)
+"""4xx answers that say nothing of whether a Job may be created; a quota that is being counted answers with 409."""
 _LOOK_AGAIN = 1.0  # seconds after which one whose Job is being created is looked after
 _NOT_TOLD_BY_DRY_RUNS = ("does not support dry run", "exceeded quota")
 
@@ -183,8 +185,8 @@ class Recreate(Mode):
         except AlreadyExists:
             return  # of a try before this one
         except ApiError as error:
-            if not 400 <= error.status < 500:
-                raise
+            if not 400 <= error.status < 500 or error.status in _PASSING:
+                raise  # nothing was deleted yet: all of it is tried again
             self._stand_ins.discard(stands_in)
             log.info("Job is created again without a stand-in", stand_in=str(stands_in), problem=str(error))
 

@@ -1,0 +1,28 @@
+"""Whatever fails, at rest all is right: lost answers, broken watches, lost leads, deaths, and clocks that are set."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.interleavings.play import Flavour
+from tests.interleavings.run import play_many
+
+FAULTS = Flavour(faults=True, members=2)
+EVERYTHING = Flavour(faults=True, foreign=True, members=2)
+TWO_AT_ONCE = EVERYTHING._replace(elected=False)
+
+
+@pytest.mark.timeout(0)
+def test_faults() -> None:
+    play_many("faults", FAULTS, 2500, share=0.2)
+
+
+@pytest.mark.timeout(0)
+def test_faults_and_people() -> None:
+    play_many("faults and people", EVERYTHING, 2000, share=0.25)
+
+
+@pytest.mark.timeout(0)
+def test_two_controllers_at_once() -> None:
+    """Of two installations nobody leads: what both write is one rollout."""
+    play_many("two at once", TWO_AT_ONCE, 500, share=0.1)
