@@ -102,7 +102,7 @@ async def _operator(stage: Stage) -> None:
     await stage.config_map("api", {"settings.toml": "page_size = 100\n"})
     await stage.until(half_rolled, "some pods of api are new, and some are old", _HALF_WITHIN)
     await stage.put_back("api", template)
-    stage.board.say(f"  {OPERATOR} put its pod template back, old pods stay", "quiet")
+    stage.board.say(f"  {OPERATOR} put the old pod template of api back", "quiet")
 
 
 def _patch(kind: str, name: str, field: str, data: dict[str, str]) -> str:
