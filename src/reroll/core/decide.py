@@ -318,10 +318,10 @@ def _by_another(s: Situation, proof: Proof, record: Decision, reason: str, *, si
     if not w.template_change.willed and again < len(AGAIN_AFTER):
         due = (before.at if before is not None else 0) + AGAIN_AFTER[again]
         if s.now < due:
-            words = f"{back}; its mark is written again later"
+            words = f"{back}; the mark is written again later"
             return Decision(Kind.WAIT, words, until=due, notes=record.notes)
         assert record.applied is not None, "it is to be recorded"
-        words = f"{back}; its mark is written again ({again + 1} of {len(AGAIN_AFTER)})"
+        words = f"{back}; the mark is written again ({again + 1} of {len(AGAIN_AFTER)})"
         return _roll(s, words, (), record.applied, since=since, notes=record.notes, again=again + 1)
     assert record.applied is not None, "it is to be recorded"
     left = replace(
@@ -337,7 +337,7 @@ def _by_another(s: Situation, proof: Proof, record: Decision, reason: str, *, si
         words = f"{back}; reroll leaves them as they are"
         ways = ("kubectl rollout restart replaces them",)
     else:
-        words = f"{back}, {len(AGAIN_AFTER)} times; its mark is not written again"
+        words = f"{back}, {len(AGAIN_AFTER)} times; the mark is not written again"
         ways = (
             "to replace them, annotate it with reroll.dev/mode: restart, or install the admission policy that "
             "keeps reroll's mark",
@@ -351,7 +351,7 @@ def _by_another(s: Situation, proof: Proof, record: Decision, reason: str, *, si
 def _put_back(w: WorkloadRecord, proof: Old) -> str:
     """In words, who put a template back, and what its pods run."""
     who = w.template_change.by or "another client"
-    return f"{who} put its pod template back to an older revision: {proof.words} run older configuration"
+    return f"{who} put the pod template back to an older revision: {proof.words} run older configuration"
 
 
 _SAYS: Mapping[How, tuple[str, ...]] = {
@@ -557,7 +557,7 @@ def _what_runs(s: Situation, before: Applied) -> tuple[Runs, str]:
             return "current", "its pods run the current configuration"
         if pods is not None:
             of = f"{older} of {pods.count} pods"
-        return "older", f"recorded; {of} run older configuration, because {who} put its pod template back"
+        return "older", f"recorded; {of} run older configuration, because {who} put the pod template back"
     if before.since:
         older = pods.before(before.since) if pods is not None else 0
         if progress is None or progress.ended or (progress.complete and not older):
