@@ -164,6 +164,7 @@ class Member:
             check_key=self._check_key,
             manager="reroll",
             limiter=Limiter(ACTORS, ACTORS),
+            now=self.now,
         )
         self._classes = ClassStatuses(self.store)
         self.watches = self._watch(server)
@@ -239,7 +240,7 @@ class Member:
         found = {
             "changes that wait to settle": lead.term.settling._since,
             "writes without an answer": lead.term.ledger._unanswered,
-            "what is unfinished": lead.reconciler.unfinished(),
+            "what is unfinished": list(lead.term.modes.all_unfinished()),
         }
         return [f"it remembers {what}: {', '.join(map(str, left))}" for what, left in found.items() if left]
 
