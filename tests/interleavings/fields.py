@@ -45,9 +45,7 @@ def updated(
     taken = frozenset(path for path, value in after.items() if path not in before or before[path] != value)
     found = entries
     if removed:
-        found = {
-            name: (owned - removed, when) for name, (owned, when) in entries.items() if owned - removed
-        }
+        found = {name: (owned - removed, when) for name, (owned, when) in entries.items() if owned - removed}
     if not taken:
         return found
     owned = found[manager][0] if manager in found else frozenset()

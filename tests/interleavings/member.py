@@ -268,9 +268,7 @@ class Member:
         self.say(WorkloadId(kind, "shop", name), reason, note, warning)
 
     def say(self, workload: WorkloadId, reason: str, note: str, warning: bool) -> None:
-        self.said.append(
-            Said(BASE + asyncio.get_running_loop().time(), workload, reason, note, warning)
-        )
+        self.said.append(Said(BASE + asyncio.get_running_loop().time(), workload, reason, note, warning))
 
 
 def _in_order(asked: tuple[WorkloadId, ConfigId | None]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -184,7 +184,9 @@ class People:
         def change(found: Object) -> None:
             found["spec"]["replicas"] = replicas
 
-        return self._change(plural, name, "kubectl-scale", change) and f"{plural}/{name}: scaled to {replicas}"
+        return (
+            self._change(plural, name, "kubectl-scale", change) and f"{plural}/{name}: scaled to {replicas}"
+        )
 
     def pause(self, plural: str, name: str) -> str:
         """Or resume."""

@@ -120,7 +120,9 @@ class Server:
 
     # --- writes --------------------------------------------------------------------------------------
 
-    def create(self, plural: str, manifest: Mapping[str, Any], manager: str, *, dry_run: bool = False) -> bytes:
+    def create(
+        self, plural: str, manifest: Mapping[str, Any], manager: str, *, dry_run: bool = False
+    ) -> bytes:
         """Raises AlreadyExists."""
         key = Key(plural, manifest["metadata"]["name"])
         if key.name in self._objects[plural]:

@@ -149,9 +149,7 @@ class StatefulSets:
         return number
 
     def _status(self, found: Object, status: Object) -> dict[str, Any]:
-        pods = [
-            pod for pod in self._server.owned("pods", found["metadata"]["uid"]) if not going(pod)
-        ]
+        pods = [pod for pod in self._server.owned("pods", found["metadata"]["uid"]) if not going(pod)]
         update, current = status["updateRevision"], status["currentRevision"]
         updated = sum(revision_of(pod) == update for pod in pods)
         able = sum(map(ready, pods))
