@@ -14,6 +14,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from devcluster.versions import Release
+
 # Users that come with a static token, and their groups. All but the last may do anything. reroll's tests
 # and bench give each program a user of its own, so that the audit log tells their requests apart; `nobody`
 # has no rights but what a test grants.
@@ -159,7 +161,9 @@ def write_configuration(layout: Layout, stages: Path) -> None:
     (layout.data / "kwok.yaml").write_text("\n---\n".join(texts))
 
 
-def components(layout: Layout, programs: dict[str, Path]) -> tuple[Component, Component, list[Component]]:
+def components(
+    layout: Layout, release: Release, programs: dict[str, Path]
+) -> tuple[Component, Component, list[Component]]:
     """etcd, the API server, and the rest, in the order of starting. `programs` are paths by name."""
     data, pki = layout.data, layout.pki
     client_url = f"http://127.0.0.1:{layout.etcd_port}"
@@ -210,10 +214,11 @@ def components(layout: Layout, programs: dict[str, Path]) -> tuple[Component, Co
         "--kube-api-burst=1000",
         "--concurrent-deployment-syncs=10",
         "--concurrent-replicaset-syncs=10",
-        "--concurrent-daemonset-syncs=5",
         # The heartbeat of a fake node may be late on a machine under load, and no test wants its pods evicted.
         "--node-monitor-grace-period=10m",
     ]
+    if release.minor > 30:  # an unknown flag in 1.30, whose controller syncs 2 at a time
+        controller_manager += ["--concurrent-daemonset-syncs=5"]
     scheduler = [
         f"--config={data / 'scheduler.yaml'}",
         "--secure-port=0",

@@ -147,7 +147,7 @@ class Supervisor:
         layout = new_layout(self._data)
         subprocess.run([self._programs["pki"], layout.pki], check=True, stdin=subprocess.DEVNULL)
         write_configuration(layout, self._stages)
-        etcd, api_server, others = components(layout, self._programs)
+        etcd, api_server, others = components(layout, self._release, self._programs)
 
         self._spawn(etcd)
         self._wait("etcd to listen", lambda: _listens(layout.etcd_port), started)

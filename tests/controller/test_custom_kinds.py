@@ -292,7 +292,7 @@ async def test_a_kind_that_comes_is_followed_and_one_that_goes_is_dropped(
     # The watch of a kind that is being removed may fail, and that is said once each time.
     assert [line["event"] for line in failures if line.get("resource") != COMING.id] == []
     assert len(failures) <= 2
-    came = [line for line in lines if line["event"] == "a kind is followed" and line["kind"] == "Comer"]
+    came = [line for line in lines if line["event"] == "kind followed" and line["kind"] == "Comer"]
     assert len(came) == 2
 
 

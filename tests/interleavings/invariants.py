@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from reroll.controller.config_objects import content as digested
 from reroll.core.applied import STANDS_IN_FOR
 from reroll.core.observe import ConfigMapObject, SecretObject, epoch
 from reroll.core.records import ConfigId, ConfigRecord, WorkloadId
-from reroll.controller.config_objects import content as digested
 from tests.interleavings.jobs import finished
 from tests.interleavings.ledger import WORKLOADS, template_of, workload_id
 from tests.interleavings.member import CONFIG_KINDS, KEY, Fault, Member

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+
 from reroll.core.applied import APPLIED, CONFIG, RESTARTING, STANDS_IN_FOR
 from reroll.core.records import WorkloadId
 from tests.interleavings.pods import Use, content, uses

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from reroll.controller.concurrency import Limiter
 from reroll.controller.class_statuses import ClassStatuses, Statuses, StatusObject
+from reroll.controller.concurrency import Limiter
 from reroll.controller.handlers import Configs, Workloads
 from reroll.controller.lead import Acting
 from reroll.controller.metrics import Metrics, Step

@@ -16,12 +16,12 @@ from typing import NamedTuple, TypeVar
 from reroll.core.policy import PolicyDefaults
 from reroll.insight.simulation.clock import VirtualLoop
 from reroll.kube.errors import ApiError, Conflict, ServerError, TooManyRequests
-from tests.interleavings.client import Request, Wire
+from tests.interleavings.client import Wire
 from tests.interleavings.clock import BASE
 from tests.interleavings.deployments import Deployments
 from tests.interleavings.invariants import check
 from tests.interleavings.jobs import Jobs
-from tests.interleavings.ledger import CONFIG_PLURALS, WORKLOADS, Ledger, workload_id
+from tests.interleavings.ledger import CONFIG_PLURALS, Ledger
 from tests.interleavings.member import METRICS, Fault, Member, Said
 from tests.interleavings.people import People
 from tests.interleavings.pods import Act, Pods
@@ -137,7 +137,7 @@ class Play:
     async def _breathe(self) -> None:
         """The controllers do what they can do at this moment."""
         await self._loop.halt()
-        while any([member.go_on() for member in self.members]):
+        while any(member.go_on() for member in self.members):
             await self._loop.halt()
         self._raise_internal()
 

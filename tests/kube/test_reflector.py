@@ -134,6 +134,14 @@ class Bench:
         async with self.proxy.session.delete(path, headers=headers) as answer:
             assert answer.status == 200, await answer.text()
 
+    async def streams_lists(self) -> bool:
+        """Whether the server has streaming lists, which Kubernetes 1.30 has not switched on."""
+        query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+        path = f"{self.proxy.upstream}{CONFIG_MAPS.path(self.namespace)}?{query}&timeoutSeconds=1"
+        headers = {"Authorization": (await self._direct.credentials.headers())["Authorization"]}
+        async with self.proxy.session.get(path, headers=headers) as answer:
+            return bool(answer.status == 200)
+
     @asynccontextmanager
     async def follow(
         self, mirror: Mirror, *, synced: bool = True, object_type: type[Any] = Thing, **options: Any
@@ -253,12 +261,16 @@ class TestFollowing:
         async with bench.follow(mirror) as reflector:
             await bench.proxy.close()
             await bench.remove("gone")
-            await bench.proxy.open()
+            # Before it can come back, or a watch that resumes may tell it first.
             reflector.list_again()
             assert not reflector.statistics().synced
+            await bench.proxy.open()
             await until(lambda: mirror.complete == 2, "it has listed again")
             assert mirror.names() == {"kept"}
-            assert ("delete", "gone", False) in mirror.calls or ("delete", "gone", True) in mirror.calls
+            # By one call, from what the list lacks: nothing of the time between came by the watch that was ended.
+            assert [call for call in mirror.calls if call[:2] == ("delete", "gone")] == [
+                ("delete", "gone", False)
+            ]
             await bench.until_marked(mirror)
 
 
@@ -354,6 +366,8 @@ class TestResuming:
 
     async def test_not_at_a_version_of_the_initial_events(self, bench: Bench) -> None:
         """They come in no order: a streaming list that breaks is begun anew."""
+        if not await bench.streams_lists():
+            pytest.skip("this server has no streaming lists")
         for name in ("a", "b", "c"):
             await bench.put(name)
         mirror = Mirror()
@@ -457,7 +471,7 @@ class TestUnreadable:
                 await bench.until_marked(mirror)
                 assert mirror.names() == {"empty", "marker"}
                 assert mirror.complete == 1
-        passed = {entry["name"]: entry for entry in logs if "passed over" in entry["event"]}
+        passed = {entry["name"]: entry for entry in logs if "skipped" in entry["event"]}
         assert passed.keys() >= {"text", "more"}
         assert "Expected `int`" in passed["text"]["detail"]
 
@@ -468,7 +482,7 @@ class TestUnreadable:
         with capture_logs() as logs:
             async with bench.follow(Mirror(), object_type=Numbers, resource=SECRETS):
                 pass
-        [entry] = [entry for entry in logs if "passed over" in entry["event"]]
+        [entry] = [entry for entry in logs if "skipped" in entry["event"]]
         assert (entry["name"], entry["detail"]) == ("s", "ValidationError")
 
     async def test_what_the_handler_can_t_decode_is_passed_over(self, bench: Bench) -> None:
@@ -479,7 +493,7 @@ class TestUnreadable:
                 await bench.put("bad", A="2")
                 await bench.until_marked(mirror)
                 assert mirror.complete == 1
-        [entry] = [entry for entry in logs if "passed over" in entry["event"]]
+        [entry] = [entry for entry in logs if "skipped" in entry["event"]]
         assert (entry["name"], entry["detail"]) == ("bad", "no template")
 
 
@@ -548,7 +562,7 @@ class TestAHandlerThatFails:
         assert [
             e["name"]
             for e in logs
-            if e["event"] == "an object is passed over, because its handler failed again and again"
+            if e["event"] == "object skipped, because its handler failed again and again"
         ] == ["bad"]
 
 

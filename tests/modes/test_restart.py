@@ -81,7 +81,7 @@ class TestWhoGoesNext:
         ("pods", "why"),
         [
             ([pod("a", going=True), pod("b"), pod("c")], "terminating"),
-            ([pod("new", ready=False), pod("b"), pod("c")], "new, which was started anew"),
+            ([pod("new", ready=False), pod("b"), pod("c")], "new, which was started again"),
             ([pod("b"), pod("c")], "no successor"),
         ],
     )

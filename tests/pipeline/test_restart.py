@@ -192,7 +192,7 @@ async def test_a_restart_of_somebody_else_is_not_taken_back(stage: Stage, new_wo
     found = (await run(stage, target(stage, "web"), rollback=True, view=Meddling())).outcomes[0]
     assert found.state == "failed"
     assert not found.rolled_back
-    assert "changed again meanwhile; not taken back" in found.message
+    assert "changed again in the meantime; not taken back" in found.message
     assert await mark(stage, "web") == theirs
 
 

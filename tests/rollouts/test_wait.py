@@ -60,7 +60,7 @@ async def test_a_later_change_of_the_template_is_told() -> None:
     """The end that is seen is that of another rollout."""
     ended = await followed(web(1), web(1, mark="theirs"), web(2, mark="theirs"))
     assert (ended.state, ended.superseded) == ("done", True)
-    assert ended.words.endswith("; its pod template was changed again meanwhile")
+    assert ended.words.endswith("; its pod template was changed again in the meantime")
 
 
 async def test_a_change_before_the_first_look_is_told_too() -> None:

@@ -110,7 +110,7 @@ class Announcer:
         """Lead until `stopping` is set, and tell what is left then, for `within` seconds at most."""
         self.lead()
         await stopping.wait()
-        log.info("stopping: the webhook is told of what it was not told yet")
+        log.info("stopping: sending the changes that the webhook has not received")
         await self.tell_the_rest(within)
 
     async def tell_the_rest(self, within: float) -> None:
@@ -159,9 +159,11 @@ class Announcer:
         try:
             await self._webhook.send(config, workloads, at=change.at, reason=reason, version=change.version)
         except DeliveryError as error:
-            log.warning("the webhook was not told of a change", config=str(config), problem=str(error))
+            log.warning(
+                "webhook call failed: the change was not delivered", config=str(config), problem=str(error)
+            )
         else:
-            log.info("the webhook was told of a change", config=str(config), consumers=len(workloads))
+            log.info("webhook called: a change was delivered", config=str(config), consumers=len(workloads))
         del self._telling[config]
         if self._waiting:
             self._more.set()
@@ -174,7 +176,7 @@ class Announcer:
             return
         self._webhook.give_up(len(left))
         log.warning(
-            "the webhook was not told of all changes before the end: only a controller that stood by tells them",
+            "stopped before the webhook received all changes: only a standby controller can still send them",
             changes=len(left),
             configs=left[:_NAMED],
         )

@@ -26,7 +26,7 @@ UNREAD = Unknown("its content is not read yet", reading=True)
 """Held in place of a record of an object that a list named."""
 READ_AGAIN: frozenset[ConfigKind] = frozenset(("configmap", "secret"))
 """The kinds of which one object can be read by itself. What is known of a SecretProviderClass is put together."""
-DOUBTFUL = Unknown("it is being read again, for somebody else has recorded another content", reading=True)
+DOUBTFUL = Unknown("it is being read again, because another client has recorded other content", reading=True)
 """The state of an object that may be older here than on the server."""
 NOT_MOUNTED = Unknown("no pod is known to have it mounted")
 """The state of a SecretProviderClass without a SecretProviderClassPodStatus: what is recorded of it stays."""

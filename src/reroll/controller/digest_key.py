@@ -1,7 +1,7 @@
 """The installation's digest key: a Secret in the controller's own namespace, made on first start.
 
 Two controllers that start at once agree, for only one create succeeds. A key that is lost or changed makes
-the digests of Secrets incomparable: they are recorded anew, and nothing is rolled.
+the digests of Secrets incomparable: they are recorded again, and nothing is rolled.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class DigestKeySecret:
             raise ApiError(
                 f"secret/{self.namespace}/{self.name} holds no usable digest key: expected {KEY_SIZE} or more "
                 f"bytes under the key {_FIELD!r}. Delete it, and reroll makes a new one: Secrets are then "
-                f"recorded anew, and nothing is rolled"
+                f"recorded again, and nothing is rolled"
             ) from error
 
     async def _create(self, key: bytes) -> DigestKey:
@@ -109,7 +109,7 @@ class DigestKeySecret:
             return await self.read()
         except (Forbidden, NotFound) as error:
             return self._temporary(error, key)
-        log.info("made the digest key", secret=f"{self.namespace}/{self.name}")
+        log.info("digest key created", secret=f"{self.namespace}/{self.name}")
         return DigestKey(key)
 
     def _temporary(self, error: ApiError, key: bytes = b"") -> DigestKey:
@@ -165,7 +165,7 @@ class KeyInForce:
         found = await self._secret.check(self._keyed.key)
         if found.id == self._keyed.key.id:
             return False
-        log.warning("the digest key changed: Secrets are recorded anew, nothing is rolled")
+        log.warning("the digest key changed: Secrets are recorded again, nothing is rolled")
         self._keyed.rekey(found)
         self._replaced()
         return True

@@ -45,4 +45,4 @@ async def publish(client: Sender, namespace: str, deployment: str, options: Mapp
         except AlreadyExists:
             await client.patch(CONFIG_MAPS.path(namespace, NAME), body)
     except ApiError as error:
-        log.warning("the ConfigMap for others to read was not written", name=NAME, problem=str(error))
+        log.warning("the ConfigMap with reroll's version was not written", name=NAME, problem=str(error))

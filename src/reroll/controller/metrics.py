@@ -193,7 +193,7 @@ class Metrics:
         )
         self._arrivals = Counter(
             "reroll_config_changes",
-            "Config objects that a watch told of: new ones, those whose content changed, and those deleted.",
+            "Config objects that were created, changed or deleted, as watches report it.",
             ["event", "kind"],
             registry=self.registry,
         )
@@ -372,7 +372,7 @@ class _Asked(Collector):
         yield family
         yield CounterMetricFamily(
             "reroll_alerts_dropped",
-            "Notices that no chat was told of: too many waited, or their message was given up.",
+            "Notices that were not sent to any chat: too many waited, or their message was given up.",
             value=self.alerts_dropped(),
         )
 
@@ -415,7 +415,11 @@ class _Asked(Collector):
         yield synced
         for name, text, counts in (
             ("reroll_watch_restarts", "Watches that ended and were started again.", restarts),
-            ("reroll_relists", "Full lists after the first, for the place in the watch was lost.", relists),
+            (
+                "reroll_relists",
+                "Full lists after the first one, because the watch could not be resumed.",
+                relists,
+            ),
         ):
             family = CounterMetricFamily(name, text, labels=["resource"])
             for resource in resources:

@@ -89,7 +89,9 @@ class Reader:
         """The content of this object must be read. One of a kind that can't be read by itself is refused, and said."""
         if config.kind not in _RESOURCES:
             self._metrics.failed("read", "internal")
-            log.error("objects of this kind can't be read one by one, a fault of reroll", object=str(config))
+            log.error(
+                "objects of this kind can't be read one by one: this is a bug in reroll", object=str(config)
+            )
         elif self._started:
             self._queue.add(config, flow=config.namespace)
         else:
@@ -140,7 +142,7 @@ class Reader:
     def _failed(self, config: ConfigId, reason: str, detail: str, delay: float) -> None:
         self._metrics.failed("read", reason)
         log.warning(
-            "an object could not be read, what follows it waits",
+            "object could not be read: the workloads that follow it wait",
             object=str(config),
             problem=detail,
             seconds=round(delay, 1),
@@ -175,4 +177,4 @@ class Reader:
             try:
                 await Pager(self._client, path).each(take)
             except (ApiError, msgspec.DecodeError) as error:
-                log.debug("a collection was not read in bulk", kind=kind, problem=type(error).__name__)
+                log.debug("collection was not read with one list", kind=kind, problem=type(error).__name__)

@@ -109,7 +109,7 @@ class Reconciler:
                     await self._writer.read_again(course.entry)
             except NotFound:
                 return self._vanished(course.entry)
-        return Held("it was changed by others each time it was to be written", at_least=0.0)
+        return Held("another client changed it each time that reroll tried to write it", at_least=0.0)
 
     async def _run_steps(self, course: Course) -> Result:
         for step in (
@@ -162,19 +162,20 @@ class Reconciler:
         self._term.reporter.decided(entry, decision)
         if decision.kind is not Kind.WAIT:
             return None
-        if decision.warning:  # new pods could not start
-            self._term.settling.block(workload)
-        elif decision.changes and decision.until is not None:
-            self._term.settling.wait(workload, self._now())
         if decision.until is None:
+            # Something else has to change first, and what changes then settles as if it were the first.
+            self._term.settling.block(workload)
             return Held(decision.reason)
+        if decision.changes:
+            self._term.settling.wait(workload, self._now())
         return Again(decision.until - self._now(), decision.reason)
 
     async def _ages_of(self, entry: Entry, decision: Decision) -> PodAges | None:
-        """The ages of its pods. Where a template went back, they are asked for as they are at this moment, by the
-        workload's own selector. At a start many workloads are asked about, and share one list. Raises ApiError."""
+        """The ages of its pods. Where they prove what a rollout did, they are asked for as they are at this moment, by
+        the workload's own selector. Where they could spare one, as for many workloads at a start, these share a list.
+        Raises ApiError."""
         workload, kind = entry.record.id, self._store.kinds[entry.record.id.kind]
-        if decision.kind is Kind.ADOPT or entry.record.origin != "returned":
+        if decision.kind is not Kind.RECORD:
             return await self._ages.of(workload, kind=kind)
         selector = selector_of(kind, await self._writer.read(entry))
         return await self._ages.of(workload, selector, kind, within=0.0)
@@ -193,7 +194,7 @@ class Reconciler:
         if not self._term.owns(workload):
             return Done()
         if decision.kind is Kind.RECORD and self._term.ledger.fought_over(workload, self._now()):
-            return Again(TRUCE, "somebody rewrites its record again and again")
+            return Again(TRUCE, "another client rewrites its record again and again")
         if decision.kind is Kind.ADOPT and decision.applied is not None:
             self._store.adopted(workload, decision.applied)
         outcome = await self._term.modes.of(decision).begin(self._writer.subject(entry), decision)
@@ -239,7 +240,7 @@ class Reconciler:
             return Done()
         self._writer.cache_answer(outcome.workload, outcome.answer, made=True)
         if outcome.decision is None:
-            return Again(0.0, "another one of its name is there, and is decided on")
+            return Again(0.0, "another object of this name exists, and is decided on")
         self._writer.tell_written(outcome.workload, outcome.decision)
         return Done()
 
@@ -256,7 +257,7 @@ class Reconciler:
             return Done()
         if held.record.uid != entry.record.uid:
             return Again(0.0, "another one has its name")
-        return Held("it is gone, and no watch has told so yet", at_least=0.0)
+        return Held("it was deleted, and the watch has not reported that yet", at_least=0.0)
 
     async def _is_another_key(self, entry: Entry, writing: Applied) -> bool:
         """Before Secrets are recorded anew because the key differs: is ours still the one in force?

@@ -224,7 +224,7 @@ class Reporter:
         """Told when a Job was deleted and its successor is not taken; it is tried again."""
         workload = subject.record.id
         log.error(
-            "a Job was deleted and is not created again yet, will be tried again",
+            "Job was deleted and could not be created again, will be tried again",
             workload=str(workload),
             error=str(error),
         )

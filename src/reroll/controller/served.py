@@ -83,7 +83,7 @@ class ServedKinds:
                     await self._stop(kind.id)
                 elif kind.id not in self._followed or self._followed[kind.id].done():
                     found = self._kinds[kind.id] = replace(kind, kind=served[kind.plural])
-                    log.info("a kind is followed", kind=found.kind, resource=f"{kind.plural}.{group}")
+                    log.info("kind followed", kind=found.kind, resource=f"{kind.plural}.{group}")
                     self._followed[kind.id] = asyncio.create_task(
                         self._follow(found), name=f"follow {kind.id}"
                     )
@@ -99,7 +99,10 @@ class ServedKinds:
         except (ApiError, msgspec.DecodeError) as error:
             if str(error) != self._problem:
                 self._problem = str(error)
-                log.warning("what is served can't be told, and is asked again", problem=str(error))
+                log.warning(
+                    "discovery failed: the kinds that the server serves are not known, will be tried again",
+                    problem=str(error),
+                )
             return None
 
     async def _stop(self, kind: str) -> None:

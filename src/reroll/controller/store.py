@@ -33,6 +33,7 @@ from reroll.core.observe import (
 )
 from reroll.core.progress import Progress, progress
 from reroll.core.records import Applied, ConfigId, ConfigRecord, WorkloadId, WorkloadRecord
+from reroll.core.unchanged import same_but_for_status
 from reroll.dialects import Dialects
 
 RULES = Rules()
@@ -203,6 +204,11 @@ class Store:
             held, came = previous.resource_version, obj.metadata.resource_version
             if held == came or (held.isdigit() and came.isdigit() and int(held) > int(came)):
                 return  # a watch that lags behind the answer to our own patch
+        status = status_of(obj, kind)
+        how_far = progress(status, kind) if status is not None else None
+        if entry is not None and same_but_for_status(obj, entry.record, self._derivation.dialects.relevant):
+            self._only_status(entry, obj.metadata.resource_version, how_far)
+            return
         new = previous is None or previous.uid != obj.metadata.uid
         fresh = live and new and is_fresh(obj, kind)
         record = workload_record(
@@ -216,8 +222,6 @@ class Store:
             style=self.marks,
             fresh=fresh,
         )
-        status = status_of(obj, kind)
-        how_far = progress(status, kind) if status is not None else None
         record = self._with_its_template(self._overlay.amended(record), previous)
         complete = how_far is not None and how_far.complete
         record = with_revisions(record, previous, complete=complete, fresh=fresh)
@@ -226,6 +230,15 @@ class Store:
         self._put(entry, record, how_far, live=live)
         for borrower in list(self._borrowers.get(workload, ())):
             self._borrow_again(borrower, live=live)
+
+    def _only_status(self, entry: Entry, version: str, how_far: Progress | None) -> None:
+        """Nearly all that a watch of workloads brings: nothing has changed but what its pods do."""
+        record = replace(entry.record, resource_version=version)
+        complete = how_far is not None and how_far.complete
+        record = with_revisions(record, entry.record, complete=complete)
+        self._workloads[record.id] = replace(entry, record=record, progress=how_far)
+        if _stage(how_far) != _stage(entry.progress):
+            self.ask(record.id, None)
 
     def drop_workload(self, workload: WorkloadId) -> None:
         """Forget a workload that was deleted."""

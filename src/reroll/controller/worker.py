@@ -84,7 +84,7 @@ class Worker(Generic[K]):
                 for task in ended:
                     if not task.cancelled():
                         task.result()  # an actor that fails is a fault of reroll: better to end than to go on without
-            log.info("stopping: what is in flight is finished, nothing new is begun")
+            log.info("stopping: requests in flight are finished, nothing new is started")
             self._queue.close()
             await asyncio.wait(tasks, timeout=within)
         finally:
@@ -118,9 +118,11 @@ class Worker(Generic[K]):
             late = isinstance(error, TimeoutError) and limit.expired()
             delay = self._queue.retry(key)
             if late:
-                log.error("a reconcile took too long and is tried again", workload=str(key), seconds=delay)
+                log.error("reconcile timed out, will be tried again", workload=str(key), seconds=delay)
             else:
-                log.exception("a decision failed and will be asked for again", workload=str(key))
+                log.exception(
+                    "reconcile failed with an internal error, will be tried again", workload=str(key)
+                )
             self._metrics.failed("act" if late else "decide", "timeout" if late else "internal")
         else:
             self._settle(key, result)

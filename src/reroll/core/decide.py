@@ -145,7 +145,9 @@ def decide(s: Situation) -> Decision:
     over = pause.since + (pause.period or 0.0)
     if decision.kind is Kind.WAIT:
         return replace(decision, until=over if decision.until is None else min(over, decision.until))
-    return replace(decision, kind=Kind.WAIT, until=over, notes=(*decision.notes, "it is paused meanwhile"))
+    return replace(
+        decision, kind=Kind.WAIT, until=over, notes=(*decision.notes, "reroll keeps it paused until then")
+    )
 
 
 def _decide(s: Situation) -> Decision:
@@ -302,7 +304,9 @@ def _by_another(s: Situation, proof: Proof, record: Decision, reason: str) -> De
     w, before = s.workload, s.workload.applied
     if isinstance(proof, Rolling):
         words = f"{reason}; its rollout is not over: {proof.words}"
-        return Decision(Kind.WAIT, words, changes=record.changes, notes=record.notes)
+        waits = Decision(Kind.WAIT, words, changes=record.changes, notes=record.notes)
+        # It does not end by itself, and until then older pods run: somebody has to know.
+        return replace(waits, warning=True, event="RolloutBlocked") if proof.blocked else waits
     if isinstance(proof, New):
         return replace(record, reason=f"{reason}, and its new pods read the new content")
     if isinstance(proof, Unasked):
@@ -313,7 +317,7 @@ def _by_another(s: Situation, proof: Proof, record: Decision, reason: str) -> De
     if not w.template_change.willed and again < len(AGAIN_AFTER):
         due = (before.at if before is not None else 0) + AGAIN_AFTER[again]
         if s.now < due:
-            words = f"{back}; its mark is written again after a while"
+            words = f"{back}; its mark is written again later"
             return Decision(Kind.WAIT, words, until=due, notes=record.notes)
         assert record.applied is not None, "it is to be recorded"
         words = f"{back}; its mark is written again ({again + 1} of {len(AGAIN_AFTER)})"
@@ -330,12 +334,12 @@ def _by_another(s: Situation, proof: Proof, record: Decision, reason: str) -> De
         by=w.template_change.by,
     )
     if w.template_change.willed:
-        words = f"{back}; that stands, and they are left as they are"
+        words = f"{back}; reroll leaves them as they are"
         ways = ("kubectl rollout restart replaces them",)
     else:
-        words = f"{back}, {len(AGAIN_AFTER)} times; its mark is not written any more"
+        words = f"{back}, {len(AGAIN_AFTER)} times; its mark is not written again"
         ways = (
-            "to have them follow: annotate it with reroll.dev/mode: restart, or install the admission policy that "
+            "to replace them, annotate it with reroll.dev/mode: restart, or install the admission policy that "
             "keeps reroll's mark",
         )
     event = "PutBack" if w.template_change.willed else "Contested"
@@ -410,11 +414,13 @@ def _how(s: Situation) -> How:
 def _left_alone(w: WorkloadRecord, policy: Policy) -> str:
     """Why this Job, or this Rollout without a pod template, is not followed; "" for all else."""
     if w.template_of is not None and not w.template_hash:
-        return f"its pod template is that of {w.template_of}, which is not there or not among those that are read"
+        return (
+            f"its pod template is that of {w.template_of}, which does not exist or which reroll does not read"
+        )
     if w.id.kind != JOB.id:
         return ""
     if w.stands_in_for:
-        return "it stands in for a Job that is being created again, and goes when that is there"
+        return "it stands in for a Job that is being created again, and is deleted when that Job exists"
     if w.owned:
         return "it belongs to another object (such as a CronJob), which makes the next one"
     if w.finished and not policy.finished_jobs:
@@ -437,7 +443,7 @@ def _adopt(s: Situation, counting: Sequence[Consumed], notes: tuple[str, ...]) -
     count = f"{len(configs)} config object{'' if len(configs) == 1 else 's'}"
     reason = f"seen for the first time: what it consumes ({count}) is recorded, nothing is rolled"
     if w.applied_problem:
-        reason = f"{w.applied_problem}; what it consumes ({count}) is recorded anew, nothing is rolled"
+        reason = f"{w.applied_problem}; what it consumes ({count}) is recorded again, nothing is rolled"
     doubtful: list[str] = []
     ask = False
     for c in counting:
@@ -502,7 +508,7 @@ def _settled(
     new = [f.short for f in findings if f.write]
     dropped = sorted(before.configs.keys() - {f.short for f in findings})
     if w.applied_problem:
-        reason = f"{w.applied_problem}; what this controller knows of its pods is written again"
+        reason = f"{w.applied_problem}; this controller writes again what it knows of its pods"
     elif w.unsaved:
         reason = "its record is missing from the object and is written again"
     elif rekeyed:

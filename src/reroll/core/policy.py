@@ -309,11 +309,13 @@ class _Reading:
         word = value.strip().lower()
         if word == "true":
             message = f'it takes a list of names; to leave a workload alone, write {AUTO}: "false"'
-            self.refusals["ignore"] = self.problem(IGNORE, value, f"{message}; nothing is done meanwhile")
+            self.refusals["ignore"] = self.problem(
+                IGNORE, value, f"{message}; nothing is done until it is corrected"
+            )
             return
         known = len(self.problems)
         self.ignore = self.items(
-            IGNORE, value, "nothing is done until it is corrected, for it may be what must not be rolled"
+            IGNORE, value, "nothing is done until it is corrected, because it may be what must not be rolled"
         )
         if len(self.problems) > known and word and word not in _BOOLS:
             self.refusals["ignore"] = "; ".join(problem.message for problem in self.problems[known:])

@@ -36,6 +36,8 @@ class Rolling(Struct, frozen=True):
     """Its rollout is not over: nothing is proved yet."""
 
     words: str
+    blocked: bool = False
+    """It does not end by itself."""
 
 
 class New(Struct, frozen=True):
@@ -70,7 +72,7 @@ def prove(w: WorkloadRecord, progress: Progress | None, pods: PodAges | None, si
     if progress is None:
         return New()
     if not progress.complete:
-        return Rolling(progress.words)
+        return Rolling(progress.words, progress.verdict == "blocked")
     if w.origin == "new":
         return New()
     if pods is None:

@@ -255,7 +255,7 @@ class LeaderElection:
         _, late = await asyncio.wait({leading}, timeout=slack)
         if late:
             log.error(
-                "no longer the leader, and still at work: another one may act at the same time",
+                "lost leadership, and work has not stopped: another controller may act at the same time",
                 lease=str(self._lease),
                 seconds=slack,
             )
@@ -300,7 +300,7 @@ class LeaderElection:
         except msgspec.MsgspecError as error:
             done, problem = False, f"the answer is not a Lease: {error}"
         if problem and problem != self._problem:
-            log.warning("the lease is out of reach", lease=str(self._lease), problem=problem)
+            log.warning("lease can't be reached", lease=str(self._lease), problem=problem)
         self._problem = problem
         return done
 
@@ -386,7 +386,7 @@ class LeaderElection:
                     free = LeaseSpec("", 1, now, now, self._seen.lease_transitions or 0)
                     try:
                         self._notice(await self._send(free))
-                        log.info("gave the lease back", lease=str(self._lease))
+                        log.info("lease released", lease=str(self._lease))
                         break
                     except Conflict:
                         self._seen = LeaseSpec()  # read it again
@@ -395,7 +395,7 @@ class LeaderElection:
             self._unsure = False
         except (ApiError, TimeoutError, msgspec.MsgspecError) as error:
             log.warning(
-                "the lease could not be given back; another one takes it when it runs out",
+                "lease could not be released: another controller takes it when it expires",
                 lease=str(self._lease),
                 problem=str(error) or "no answer in time",
             )
@@ -440,7 +440,7 @@ class LeaderElection:
                             backoff.reset()
                             self._bell.set()
             except ApiError as error:
-                log.debug("the lease is not watched", problem=str(error))
+                log.debug("lease is not watched", problem=str(error))
             await asyncio.sleep(backoff.next())
 
 

@@ -147,9 +147,7 @@ def error_from_status(status: Status, *, request: str = "", secret: bool = False
         error_type = Gone
     message = status.message or f"HTTP {code}"
     if secret and error_type in (BadRequest, Invalid):
-        message = (
-            f"refused ({status.reason or code}); the server's words are left out, for they may quote a Secret"
-        )
+        message = f"refused ({status.reason or code}); the server's message is left out, because it may quote a Secret"
     if message == "Unauthorized":  # which is all that the API server says
         message = f"{message}: {_UNAUTHORIZED}"
     retry_after = status.details.retry_after_seconds if status.details else None

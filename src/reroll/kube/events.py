@@ -226,7 +226,7 @@ class EventRecorder:
                     group.create_task(self._send_waiting())
         left = len(self._normal) + len(self._warning) + self._in_hand
         if left:
-            log.warning("Events are left unsent", events=left, seconds=timeout)
+            log.warning("Events were not sent", events=left, seconds=timeout)
         return left
 
     def statistics(self) -> Statistics:
@@ -330,7 +330,7 @@ class EventRecorder:
             self._warned[reason] = now
             regarding = entry.event.regarding
             log.warning(
-                "an Event is dropped; more of them for the same reason are only counted for 10 minutes",
+                "Event dropped; more of them for the same reason are only counted for 10 minutes",
                 problem=problem,
                 regarding=f"{regarding.kind.lower()}/{regarding.namespace}/{regarding.name}",
                 about=entry.event.reason,
@@ -391,7 +391,7 @@ class EventRecorder:
         except ApiError as error:
             self._drop(entry, error.reason, str(error))
         except Exception as error:
-            log.exception("an Event could not be sent")  # one Event is never the end of the senders
+            log.exception("Event could not be sent")  # one Event is never the end of the senders
             self._drop(entry, type(error).__name__, str(error))
         finally:
             self._in_hand -= 1

@@ -251,7 +251,7 @@ class Reflector(Generic[T]):
                 await self._watch()
             delay = 0.05 * random.random()
         except Gone as error:
-            log.info("version expired, listing again", detail=error.message, **self._where())
+            log.info("watch expired (410 Gone), listing again", detail=error.message, **self._where())
             self._resume = ""
             delay = 0.0 if self._worked() else self._backoff.next()
         except _NotOffered:
@@ -266,7 +266,7 @@ class Reflector(Generic[T]):
             delay = self._backoff.next()
         except msgspec.DecodeError as error:
             # The envelope of an event; an object that can't be read is passed over in _apply.
-            log.warning("unreadable watch stream, starting it again", detail=str(error), **self._where())
+            log.warning("watch stream unreadable, starting it again", detail=str(error), **self._where())
             delay = self._backoff.next()
         if time.monotonic() - started > _HEALTHY_AFTER:
             self._backoff.reset()
@@ -306,7 +306,7 @@ class Reflector(Generic[T]):
     async def _streaming_list_and_watch(self) -> None:
         if self._incomplete_lists >= _INCOMPLETE_LISTS:
             # Something between swallows the bookmark that ends it, or the connection never holds so long.
-            log.warning("streaming lists do not come to an end, listing by pages", **self._where())
+            log.warning("streaming lists do not end, listing by pages", **self._where())
             raise _NotOffered
         self._set_state("listing")
         self._failed_on.clear()
@@ -364,7 +364,7 @@ class Reflector(Generic[T]):
         self._given_up = set(self._failed_on)
         for namespace, name in sorted(self._given_up):
             log.error(
-                "an object is passed over, because its handler failed again and again",
+                "object skipped, because its handler failed again and again",
                 namespace=namespace,
                 name=name,
                 resource=self.resource.plural,
@@ -478,7 +478,7 @@ class Reflector(Generic[T]):
     def _pass_over(self, raw: msgspec.Raw, error: Exception, seen: set[Key] | None) -> str:
         meta = _decode_meta(raw).metadata
         log.warning(
-            "an object can't be read and is passed over",
+            "object can't be decoded and is skipped",
             resource=self.resource.plural,
             namespace=meta.namespace,
             name=meta.name,
@@ -495,7 +495,7 @@ class Reflector(Generic[T]):
         self._on_fault()
         namespace, name = key or ("", "")
         log.error(
-            "a handler failed, a fault of reroll",
+            "handler failed: this is a bug in reroll",
             handler=type(self._handler).__name__,
             resource=self.resource.plural,
             namespace=namespace,

@@ -41,6 +41,8 @@ HOOKS: Final = ("helm.sh/hook", "argocd.argoproj.io/hook")
 
 _LEFT_BEHIND = 10.0  # seconds after which another controller's stand-in counts as left behind
 _GIVEN_UP = 60.0  # seconds after which one whose Job was never deleted is no longer needed
+_PASSING: Final = (401, 408, 409, 410, 429)
+"""4xx answers that say nothing of whether a Job may be created; a quota that is being counted answers with 409."""
 _LOOK_AGAIN = 1.0  # seconds after which one whose Job is being created is looked after
 _NOT_TOLD_BY_DRY_RUNS = ("does not support dry run", "exceeded quota")
 
@@ -75,7 +77,7 @@ class _There(Enum):
     NONE = "none"
     OLD = "the old one, which is not being deleted"
     GOING = "the old one, which is being deleted"
-    OTHER = "another one: made again already, or somebody else's"
+    OTHER = "another one: created again already, or by another client"
 
 
 class Recreate(Mode):
@@ -144,7 +146,7 @@ class Recreate(Mode):
         """Name the Jobs that nobody is going to create: those that have no stand-in."""
         for workload, pending in self.pending.items():
             if workload._replace(name=pending.stand_in) not in self._stand_ins:
-                log.error("a Job was deleted and could not be created again", workload=str(workload))
+                log.error("Job was deleted and could not be created again", workload=str(workload))
 
     # --- the new Job ---------------------------------------------------------------------------------
 
@@ -183,10 +185,10 @@ class Recreate(Mode):
         except AlreadyExists:
             return  # of a try before this one
         except ApiError as error:
-            if not 400 <= error.status < 500:
-                raise
+            if not 400 <= error.status < 500 or error.status in _PASSING:
+                raise  # nothing was deleted yet: all of it is tried again
             self._stand_ins.discard(stands_in)
-            log.info("a Job is created again without a stand-in", stand_in=str(stands_in), problem=str(error))
+            log.info("Job is created again without a stand-in", stand_in=str(stands_in), problem=str(error))
 
     async def _look_after(self, subject: Subject) -> Outcome | None:
         """Remove a stand-in whose Job is there; create its Job first where the controller that made it is gone."""
@@ -225,7 +227,7 @@ class Recreate(Mode):
             answer = await api.create(JOBS.path(workload.namespace), behind(found)[1])
             made = Made(of, answer)
             log.warning(
-                "a Job was deleted and not created again by a controller that ended: it is created now",
+                "Job was deleted and not created again by a controller that stopped: it is created now",
                 workload=str(of),
             )
         except AlreadyExists:

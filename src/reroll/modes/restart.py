@@ -268,7 +268,7 @@ def next_step(going: Collection[str], pods: Sequence[Pod], wanted: int | None) -
         return Next(wait_for=f"pod {leaving[0]} is still terminating", left=len(old))
     starting = [pod.name for pod in new if not pod.ready]
     if starting:
-        return Next(wait_for=f"pod {starting[0]}, which was started anew, is not ready", left=len(old))
+        return Next(wait_for=f"pod {starting[0]}, which was started again, is not ready", left=len(old))
     if wanted is not None and len(staying) + len(new) < wanted:
         return Next(wait_for="a pod that was evicted has no successor yet", left=len(old))
     return Next(evict=(min(staying, key=lambda pod: (pod.created, pod.name)),), left=len(old))

@@ -46,7 +46,7 @@ async def take_back(client: Client, workload: WorkloadId, ours: str, before: str
     for _ in range(_ATTEMPTS):
         live = await read(client, workload)
         if live.restarted_at != ours:
-            return TakenBack("somebody else has restarted it since")
+            return TakenBack("another client has restarted it since")
         body: dict[str, object] = {RESTARTED_AT: before}
         for field in reversed((*KINDS[workload.kind].template, "metadata", "annotations")):
             body = {field: body}
@@ -58,7 +58,7 @@ async def take_back(client: Client, workload: WorkloadId, ours: str, before: str
         if workload.kind == STATEFUL_SET.id:
             await _delete_broken(client, workload, ours)
         return TakenBack(after=decode_live(answer), since=after_verdict(live, workload.kind))
-    return TakenBack("it is changed all the time by somebody else")
+    return TakenBack("another client changes it all the time")
 
 
 async def _delete_broken(client: Client, workload: WorkloadId, ours: str) -> None:

@@ -61,7 +61,7 @@ async def follow(
     def ended(
         state: Literal["done", "failed", "timed out"], words: str, reasons: tuple[Reason, ...] = ()
     ) -> Ended:
-        words += "; its pod template was changed again meanwhile" if superseded else ""
+        words += "; its pod template was changed again in the meantime" if superseded else ""
         return Ended(state, words, reasons, superseded)
 
     while True:

@@ -62,7 +62,7 @@ async def serve(address: str, routes: Sequence[Route]) -> AsyncIterator[tuple[st
         open_to = [name for name in bound if not _is_loopback(name[0])]
         if open_to:
             log.warning(
-                "health and metrics are open to others: whoever reaches the address can read them, unasked. "
+                "health and metrics are served without authentication to all who can reach the address. "
                 "Listen on 127.0.0.1 if nobody else has to",
                 address=", ".join(_join(*name) for name in open_to),
             )
