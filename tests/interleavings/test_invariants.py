@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from reroll.controller import reconcile
 from reroll.controller.config_objects import ConfigObjects
 from reroll.controller.ledger import Ledger
 from reroll.controller.queue import Queue
 from reroll.controller.report import Reporter
 from reroll.controller.store import Store
-from reroll.core.decide import Decision, Kind, Situation
+from reroll.core.decide import Decision, Kind, Situation, decide
 from reroll.core.records import ConfigId, ConfigRecord
 from reroll.modes.recreate import Recreate
 from tests.interleavings import play as plays
@@ -29,13 +28,11 @@ ENOUGH = 400
 
 
 def nothing_is_rolled(monkeypatch: pytest.MonkeyPatch) -> None:
-    decide = reconcile.decide
-
     def lazy(situation: Situation) -> Decision:
         decision = decide(situation)
         return Decision(Kind.SKIP, "not today") if decision.kind is Kind.ROLL else decision
 
-    monkeypatch.setattr(reconcile, "decide", lazy)
+    monkeypatch.setattr("reroll.controller.reconcile.decide", lazy)
 
 
 def each_change_is_rolled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,13 +41,11 @@ def each_change_is_rolled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def every_key_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    decide = reconcile.decide
-
     def careless(situation: Situation) -> Decision:
         consumed = [replace(c, keys=None, except_keys=()) for c in situation.consumed]
         return decide(replace(situation, consumed=consumed))
 
-    monkeypatch.setattr(reconcile, "decide", careless)
+    monkeypatch.setattr("reroll.controller.reconcile.decide", careless)
 
 
 def deleted_workloads_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,9 +25,7 @@ class Given(NamedTuple):
 
 def draw(choose: Choose, kinds: tuple[str, ...]) -> Given:
     """A world whose workloads are of these kinds (plurals)."""
-    configs = [
-        (plural, config(name, {key: "0" for key in KEYS})) for plural, name in CONFIGS[: 1 + choose(3)]
-    ]
+    configs = [(plural, config(name, dict.fromkeys(KEYS, "0"))) for plural, name in CONFIGS[: 1 + choose(3)]]
     workloads = []
     for number in range(1 + choose(3)):
         plural = kinds[choose(len(kinds))]
