@@ -14,7 +14,7 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -268,8 +268,14 @@ class Controller:
 
     def _ask(self, workload: WorkloadId, cause: ConfigId | None) -> None:
         """A workload has to be decided on. Its flow is what caused it, so that a crowd behind one change
-        and the single consumer of another take turns."""
-        self.queue.add(workload, flow=(cause or workload.namespace) if self.working else "start")
+        and the single consumer of another take turns. Those to be adopted at the start are one crowd; of the others
+        few have anything to be done, and those do not wait for ten thousand adoptions."""
+        flow: Hashable = cause or workload.namespace
+        if not self.working:
+            entry = self.store.workload(workload)
+            if entry is None or entry.record.applied is None:
+                flow = "start"
+        self.queue.add(workload, flow=flow)
 
     async def _act_while_leading(self) -> None:
         """Act until `stop`; of several controllers only while this one leads. Who stands by knows everything, and

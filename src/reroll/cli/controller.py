@@ -45,6 +45,7 @@ def controller(
     lease_name: str | None = None,
     lease_namespace: str | None = None,
     actors: int | None = None,
+    actors_min: int | None = None,
     max_in_flight: int | None = None,
     field_manager: str | None = None,
     listen: str | None = None,
@@ -125,7 +126,9 @@ def controller(
     webhook_url
         Call this address for each change of a config object, and roll nothing.
     actors
-        Workloads acted on at once. Default 8.
+        Workloads acted on at once, at most: fewer while the server takes longer to answer. Default 40.
+    actors_min
+        But not fewer than these. Default 4.
     max_in_flight
         Requests waiting for an answer at once. Default 40.
     field_manager
@@ -183,6 +186,7 @@ def controller(
         "lease_name": lease_name,
         "lease_namespace": lease_namespace,
         "actors": actors,
+        "actors_min": actors_min,
         "max_in_flight": max_in_flight,
         "field_manager": field_manager,
         "listen": listen,
