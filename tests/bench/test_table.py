@@ -39,7 +39,9 @@ def test_goals_are_those_of_the_design() -> None:
     assert goal("memory with 3,000 ConfigMaps") is None
     assert goal(CROWD) is None
     assert goal("start of the controller to its first reaction with those 110,000") == 3.0
-    assert goal("times a bare loop (100 ms on each round trip, 1 ConfigMap, 1,000 paused Deployments)") == 1.15
+    assert (
+        goal("times a bare loop (100 ms on each round trip, 1 ConfigMap, 1,000 paused Deployments)") == 1.15
+    )
     assert goal("processor time of an event that concerns nobody: a ConfigMap") == 0.1
 
 
