@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from reroll.controller.clock import steady_time
 from reroll.controller.concurrency import Limiter
 from reroll.controller.entry import Entry
 from reroll.controller.follow import Follow
@@ -53,7 +54,7 @@ class Acting:
         check_key: Callable[[], Awaitable[bool]],
         manager: str,
         limiter: Limiter,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = steady_time,
     ) -> None:
         self.store = store
         self.api = api

@@ -22,6 +22,7 @@ class Contents(Protocol):
     """What is asked of the config objects."""
 
     def state_at(self, config: ConfigId, version: int) -> ConfigState: ...
+    def states_after(self, config: ConfigId, version: int) -> list[ConfigRecord]: ...
 
 
 def pods_start(previous: Entry | None, entry: Entry) -> bool:
@@ -54,6 +55,17 @@ def corrected(entry: Entry, config: ConfigId, content: ConfigRecord, key_id: str
         for c in entry.consumed:
             if c.config == config:
                 record = _with(record, read_before_its_start(record, c, content, key_id))
+    return record
+
+
+def mixed_ahead(entry: Entry, contents: Contents, key_id: str) -> WorkloadRecord:
+    """The record of a workload whose pods are being replaced as of now, by whomever: what is known already to have
+    changed after that is as if it changed now. The answer to a patch can come after it."""
+    record = entry.record
+    version = version_number(record.resource_version)
+    for c in entry.consumed:
+        for content in contents.states_after(c.config, version):
+            record = mixed(replace(entry, record=record), c.config, content, key_id)
     return record
 
 
