@@ -194,6 +194,9 @@ def _stale(
     """Its configuration has changed since its pods were last rolled for it."""
     w = s.workload
     after = _after(s, findings, replaced=True)
+    if w.mixed:
+        # A later decision ends what was mixed (`core.observe`), also where the same content is recorded again.
+        after = replace(after, at=int(s.now))
     changes = "; ".join(change.describe(w.id.namespace) for change in stale)
     record = Decision(Kind.RECORD, "", changes=stale, applied=after, notes=notes)
     if w.replicas == 0:
