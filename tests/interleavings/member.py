@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import sys
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -49,7 +49,7 @@ CONFIG_KINDS: tuple[tuple[ConfigKind, str, type], ...] = (
 )
 STATUSES = "secretproviderclasspodstatuses"
 
-_decoders = {
+_decoders: dict[str, Callable[[bytes], Any]] = {
     plural: msgspec.json.Decoder(form).decode
     for plural, form in (
         *((kind.plural, object_type(kind)) for kind in FOLLOWED),
@@ -164,6 +164,7 @@ class Member:
             check_key=self._check_key,
             manager="reroll",
             limiter=Limiter(ACTORS, ACTORS),
+            now=self.now,
         )
         self._classes = ClassStatuses(self.store)
         self.watches = self._watch(server)
@@ -236,10 +237,10 @@ class Member:
         lead = self.acting.lead
         if lead is None:
             return []
-        found = {
+        found: dict[str, Iterable[WorkloadId]] = {
             "changes that wait to settle": lead.term.settling._since,
             "writes without an answer": lead.term.ledger._unanswered,
-            "what is unfinished": lead.reconciler.unfinished(),
+            "what is unfinished": list(lead.term.modes.all_unfinished()),
         }
         return [f"it remembers {what}: {', '.join(map(str, left))}" for what, left in found.items() if left]
 
