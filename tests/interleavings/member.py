@@ -41,6 +41,8 @@ from tests.interleavings.server import Server
 from tests.interleavings.watches import Watch
 
 ACTORS = 2
+NOTE = "note"
+"""The reason of what a decision notes, which is no Event."""
 KEY = DigestKey(bytes(range(32)))
 FOLLOWED = (DEPLOYMENT, STATEFUL_SET, JOB, CRON_JOB)
 CONFIG_KINDS: tuple[tuple[ConfigKind, str, type], ...] = (
@@ -122,7 +124,7 @@ class _Reporter(Reporter):
 
     def decided(self, entry: Entry, decision: Decision) -> None:
         for note in decision.notes:
-            self._member.say(entry.record.id, "note", note, False)
+            self._member.say(entry.record.id, NOTE, note, False)
         super().decided(entry, decision)
 
 
@@ -137,6 +139,8 @@ class Member:
         self.skew = 0.0
         """Seconds by which this machine's clock goes ahead of the servers'."""
         self.said: list[Said] = []
+        self.heard: Callable[[Said], None] = lambda said: None
+        """Called with each Event."""
         self.leading = False
         self.working = False
         """Everything was read once."""
@@ -268,7 +272,10 @@ class Member:
         self.say(WorkloadId(kind, "shop", name), reason, note, warning)
 
     def say(self, workload: WorkloadId, reason: str, note: str, warning: bool) -> None:
-        self.said.append(Said(BASE + asyncio.get_running_loop().time(), workload, reason, note, warning))
+        said = Said(BASE + asyncio.get_running_loop().time(), workload, reason, note, warning)
+        self.said.append(said)
+        if reason != NOTE:
+            self.heard(said)
 
 
 def _in_order(asked: tuple[WorkloadId, ConfigId | None]) -> tuple[tuple[str, ...], tuple[str, ...]]:
