@@ -10,7 +10,7 @@ import pytest
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import Forbidden
 from reroll.rollouts.live import RESTARTED_AT, Live, decode_live
-from reroll.rollouts.reasons import why
+from reroll.rollouts.reasons import in_short, why
 
 WEB = WorkloadId("StatefulSet", "shop", "web")
 
@@ -173,3 +173,48 @@ def test_selectors_of_all_forms() -> None:
     assert selector({"app": "web"}) == "app=web"
     assert selector(None) == ""
     assert RESTARTED_AT not in selector({"matchLabels": {"app": "web"}})
+
+
+class TestInShort:
+    """What an Event says of it: by the pods' statuses alone, with one list of them."""
+
+    async def of(self, pods: list[dict[str, Any]] | None) -> tuple[str, list[str]]:
+        spec = {"selector": {"matchLabels": {"app": "web"}}, "template": {}}
+        workload = {"metadata": {"name": "web", "uid": "w"}, "spec": spec}
+        answers = Answers(pods, [{"reason": "BackOff"}], log=msgspec.json.encode(workload))
+        return await in_short(answers, WEB), answers.asked
+
+    async def test_says_what_is_true_of_several_pods_once(self) -> None:
+        words, asked = await self.of([pod("web-0", CRASHED), pod("web-1", CRASHED), pod("web-2", CRASHED)])
+        assert words == "pod web-0, container main: CrashLoopBackOff (exit code 3, 4 restarts)"
+        assert [path.partition("?")[0] for path in asked] == [
+            "/apis/apps/v1/namespaces/shop/statefulsets/web",
+            "/api/v1/namespaces/shop/pods",
+        ]
+        assert "labelSelector=app%3Dweb" in asked[1]
+
+    async def test_names_two_things_at_most(self) -> None:
+        waiting = [
+            {"name": name, "state": {"waiting": {"reason": "ErrImagePull", "message": "m" * 999}}}
+            for name in "abc"
+        ]
+        words, _ = await self.of([pod("web-0", *waiting)])
+        assert words.count("ErrImagePull") == 2
+        assert len(words.encode()) < 800
+
+    async def test_a_pod_that_no_node_takes(self) -> None:
+        condition = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
+        words, _ = await self.of([pod("web-0", phase="Pending", conditions=[condition])])
+        assert words == "pod web-0 can't be scheduled: 0/3 nodes are available"
+
+    async def test_a_pod_of_which_nothing_is_known(self) -> None:
+        assert (await self.of([pod("web-0")]))[0] == "pod web-0 is not ready"
+
+    async def test_pods_that_are_ready_or_go_are_no_reason(self) -> None:
+        ready = pod("web-0", CRASHED, conditions=[{"type": "Ready", "status": "True"}])
+        going = pod("web-1", CRASHED)
+        going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        assert (await self.of([ready, going]))[0] == ""
+
+    async def test_where_they_may_not_be_listed(self) -> None:
+        assert (await self.of(None))[0] == ""

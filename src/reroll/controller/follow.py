@@ -14,6 +14,7 @@ from typing import Final, Protocol, TypeAlias
 
 from msgspec.structs import replace
 
+from reroll.controller.clock import steady_time
 from reroll.controller.entry import Entry
 from reroll.core.follow import Following, Report, begin, step
 from reroll.core.proof import is_superseded
@@ -42,6 +43,10 @@ Why: TypeAlias = Callable[[Entry], Awaitable[str]]
 """Asks the cluster why a rollout fails, in words; "" where nothing is found. Raises nothing."""
 
 
+_Rollout: TypeAlias = tuple[str, str, str, str]
+"""What tells a rollout from every other one: uid, both parts of the revision, and when it was decided."""
+
+
 async def _unasked(entry: Entry) -> str:
     return ""
 
@@ -56,13 +61,13 @@ class Follow:
         *,
         why: Why = _unasked,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = steady_time,
     ) -> None:
         self._ends, self._counts, self._why = ends, counts, why
         self._clock, self._now = clock, now
         self._following: dict[WorkloadId, Following] = {}
-        self._ended: dict[WorkloadId, tuple[str, str, str]] = {}
-        """Workload -> uid and revision of the rollout whose end was reported last."""
+        self._ended: dict[WorkloadId, _Rollout] = {}
+        """Workload -> the rollout whose end was reported last."""
 
     def __len__(self) -> int:
         return len(self._following)
@@ -113,7 +118,7 @@ class Follow:
         if applied is None or not applied.since or applied.left or record.unsaved or is_superseded(record):
             return None
         found = begin(record, entry.progress, self._clock(), witnessed=False)
-        if self._ended.get(workload) == (found.uid, *found.revision):
+        if self._ended.get(workload) == _identity(found):
             return None
         if entry.progress.ended and self._now() - applied.at > RECENT:
             return None
@@ -132,8 +137,12 @@ class Follow:
         if report is None:
             return
         if report.outcome in ("done", "healed"):
-            self._ended[workload] = (following.uid, *following.revision)
-        about = "\n".join((following.uid, *following.revision, report.outcome))
+            self._ended[workload] = _identity(following)
+        about = "\n".join((*_identity(following), report.outcome))
         self._ends.rollout(entry, workload, report, about)
         if not late and report.outcome != "blocked":
             self._counts.rollout_ended(workload.kind, report.outcome, report.seconds)
+
+
+def _identity(following: Following) -> _Rollout:
+    return (following.uid, *following.revision, str(following.at))

@@ -13,7 +13,9 @@ from typing import Final
 
 import structlog
 
+from reroll.controller.clock import steady_time
 from reroll.controller.concurrency import Limiter
+from reroll.controller.entry import Entry
 from reroll.controller.follow import Follow
 from reroll.controller.metrics import Metrics
 from reroll.controller.queue import Queue
@@ -25,6 +27,7 @@ from reroll.controller.worker import Worker
 from reroll.core.records import ConfigId, WorkloadId
 from reroll.kube.errors import ApiError
 from reroll.modes.mode import Api
+from reroll.rollouts.reasons import in_short
 
 log = structlog.get_logger("reroll.controller")
 
@@ -51,7 +54,7 @@ class Acting:
         check_key: Callable[[], Awaitable[bool]],
         manager: str,
         limiter: Limiter,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = steady_time,
     ) -> None:
         self.store = store
         self.api = api
@@ -106,7 +109,7 @@ class Lead:
     def __init__(self, acting: Acting, owns: Callable[[WorkloadId], bool]) -> None:
         self._acting, store = acting, acting.store
         reporter = acting.reporter()
-        self.term = Term(owns, reporter, store, Follow(reporter, acting.metrics))
+        self.term = Term(owns, reporter, store, Follow(reporter, acting.metrics, why=self._why))
         self.queue: Queue[WorkloadId] = Queue(
             waited=acting.metrics.waited, places=lambda: acting.limiter.limit
         )
@@ -133,8 +136,10 @@ class Lead:
 
     async def act(self, actors: int, stopping: asyncio.Event) -> None:
         """Ask about every workload, and act until `stopping` is set."""
-        for workload in list(self._acting.store.workloads()):
-            self.ask(workload, "start")
+        for entry in list(self._acting.store.entries()):
+            # Those to be adopted are one crowd. Of the others few have anything to be done, and do not wait behind it.
+            workload = entry.record.id
+            self.ask(workload, "start" if entry.record.applied is None else workload.namespace)
         await self._worker.run(actors, stopping, STOP_WITHIN)
         await self._finish()
 
@@ -150,3 +155,7 @@ class Lead:
 
     def _is_known(self, workload: WorkloadId) -> bool:
         return self._acting.store.workload(workload) is not None
+
+    async def _why(self, entry: Entry) -> str:
+        """Why its rollout fails (`controller.follow.Why`)."""
+        return await in_short(self._acting.api, entry.record.id)

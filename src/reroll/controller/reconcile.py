@@ -14,6 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from reroll.controller.ages import Ages
+from reroll.controller.clock import steady_time
 from reroll.controller.ledger import TRUCE
 from reroll.controller.metrics import Metrics
 from reroll.controller.result import Again, Done, Held, Result
@@ -64,7 +65,7 @@ class Reconciler:
         metrics: Metrics,
         *,
         check_key: Callable[[], Awaitable[bool]],
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = steady_time,
         manager: str = "reroll",
     ) -> None:
         self._store = store
@@ -124,10 +125,8 @@ class Reconciler:
         ):
             result = await step(course)
             if result is not None:
-                return result
-        if course.look_again is not None:
-            return Again(course.look_again, "its rollout is followed")
-        return Done()
+                return _no_later(result, course.look_again)
+        return _no_later(Done(), course.look_again)
 
     # --- the steps -----------------------------------------------------------------------------------
 
@@ -142,8 +141,11 @@ class Reconciler:
         return None
 
     async def _follow(self, course: Course) -> Result | None:
-        """Is the rollout that was started, earlier or just now, at its end?"""
-        course.look_again = await self._term.follow.look(course.workload, course.entry)
+        """Is the rollout that was started, earlier or just now, at its end? Asked of the workload as it is held at this
+        moment: after a write that is another one than was decided on."""
+        course.look_again = await self._term.follow.look(
+            course.workload, self._store.workload(course.workload)
+        )
         return None
 
     async def _decide(self, course: Course) -> Result | None:
@@ -278,3 +280,13 @@ def gate(entry: Entry, decision: Decision) -> Result | None:
     """May this decision be carried out now? None: yes. The place for holds, maintenance windows, limits and the
     circuit breaker: pure, and asked of each decision before anything is written. Today everything may."""
     return None
+
+
+def _no_later(result: Result, look_again: float | None) -> Result:
+    """The same result, and asked again after `look_again` seconds at the latest: a rollout that is followed may fail
+    silently, also while something else is waited for. What is tried again with a growing delay stays that."""
+    if look_again is None or (isinstance(result, Held) and result.at_least is not None):
+        return result
+    if isinstance(result, Again) and result.after <= look_again:
+        return result
+    return Again(look_again, "its rollout is followed")

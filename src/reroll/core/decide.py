@@ -208,7 +208,7 @@ def _stale(
         proof = prove(w, s.progress, s.pods, _latest(stale))
         rolled = "another client changed its pod template after that"
         if not isinstance(proof, Old) or w.template_change.willed:
-            return _by_another(s, proof, record, f"{changes}; {rolled}")
+            return _by_another(s, proof, record, f"{changes}; {rolled}", since=_latest(stale))
         notes += (_put_back(w, proof),)
     how = _how(s)
     if how is How.INSTANTIATE and w.suspended:
@@ -296,10 +296,11 @@ AGAIN_AFTER: tuple[float, ...] = (0.0, 10.0, 40.0, 160.0, 640.0)
 back. After as many times it is left as it is, and a Warning Event says so."""
 
 
-def _by_another(s: Situation, proof: Proof, record: Decision, reason: str) -> Decision:
+def _by_another(s: Situation, proof: Proof, record: Decision, reason: str, *, since: float) -> Decision:
     """Another client had its pods started, or meant to: what follows from what is known of that.
 
-    `record`: the decision to record that they were, with all but its reason.
+    `record`: the decision to record that they were, with all but its reason. `since`: the time of the change that its
+    pods are owed, 0 where that is not known.
     """
     w, before = s.workload, s.workload.applied
     if isinstance(proof, Rolling):
@@ -317,17 +318,16 @@ def _by_another(s: Situation, proof: Proof, record: Decision, reason: str) -> De
     if not w.template_change.willed and again < len(AGAIN_AFTER):
         due = (before.at if before is not None else 0) + AGAIN_AFTER[again]
         if s.now < due:
-            words = f"{back}; its mark is written again later"
+            words = f"{back}; the mark is written again later"
             return Decision(Kind.WAIT, words, until=due, notes=record.notes)
         assert record.applied is not None, "it is to be recorded"
-        words = f"{back}; its mark is written again ({again + 1} of {len(AGAIN_AFTER)})"
-        since = before.since if before is not None else 0
+        words = f"{back}; the mark is written again ({again + 1} of {len(AGAIN_AFTER)})"
         return _roll(s, words, (), record.applied, since=since, notes=record.notes, again=again + 1)
     assert record.applied is not None, "it is to be recorded"
     left = replace(
         record.applied,
         mark=mark_id(w.mark),
-        since=before.since if before is not None and before.since else int(s.now),
+        since=int(since) or int(s.now),
         at=int(s.now),
         left=proof.old or 1,
         of=proof.of,
@@ -337,7 +337,7 @@ def _by_another(s: Situation, proof: Proof, record: Decision, reason: str) -> De
         words = f"{back}; reroll leaves them as they are"
         ways = ("kubectl rollout restart replaces them",)
     else:
-        words = f"{back}, {len(AGAIN_AFTER)} times; its mark is not written again"
+        words = f"{back}, {len(AGAIN_AFTER)} times; the mark is not written again"
         ways = (
             "to replace them, annotate it with reroll.dev/mode: restart, or install the admission policy that "
             "keeps reroll's mark",
@@ -351,7 +351,7 @@ def _by_another(s: Situation, proof: Proof, record: Decision, reason: str) -> De
 def _put_back(w: WorkloadRecord, proof: Old) -> str:
     """In words, who put a template back, and what its pods run."""
     who = w.template_change.by or "another client"
-    return f"{who} put its pod template back to an older revision: {proof.words} run older configuration"
+    return f"{who} put the pod template back to an older revision: {proof.words} run older configuration"
 
 
 _SAYS: Mapping[How, tuple[str, ...]] = {
@@ -391,7 +391,9 @@ def _compare(
 def _with_mixed(s: Situation, f: Comparison) -> Comparison:
     """What is as recorded, and was not while pods were being replaced, has changed for those that started then."""
     state = s.states[f.consumed.config]
-    if f.stale is not None or f.short not in s.workload.mixed or not isinstance(state, ConfigRecord):
+    if f.stale is not None or f.write or f.short not in s.workload.mixed:
+        return f
+    if not isinstance(state, ConfigRecord):
         return f
     config, references = f.consumed.config, f.consumed.references
     return replace(
@@ -496,14 +498,15 @@ def _settled(
     if changes or superseded:
         # Pods are owed something, and another client has changed the template: does what it started pay for that?
         since = _latest(changes) if changes else float(before.since)
-        proof = prove(w, s.progress, s.pods, max(since, float(before.since)) if since else 0.0)
+        since = max(since, float(before.since)) if since else 0.0
+        proof = prove(w, s.progress, s.pods, since)
         listed = "; ".join(change.describe(w.id.namespace) for change in changes)
         reason = "another client changed its pod template after it was rolled"
         if changes:
             after_that = _rolled_since(w, changes) or "its pods were all started after that"
             reason = f"{listed}; {after_that}"
         if not isinstance(proof, New):
-            return _by_another(s, proof, record, reason)
+            return _by_another(s, proof, record, reason, since=since)
         return replace(record, reason=f"{reason}, and its new pods read the current configuration")
     new = [f.short for f in findings if f.write]
     dropped = sorted(before.configs.keys() - {f.short for f in findings})
@@ -549,12 +552,12 @@ def _what_runs(s: Situation, before: Applied) -> tuple[Runs, str]:
     if before.left:
         who = before.by or "another client"
         of = f"{before.left} of {before.of} pods" if before.of else "some of its pods"
-        older = pods.before(before.since) if pods is not None else -1
+        older = pods.before(before.since, or_then=True) if pods is not None else -1
         if older == 0:
             return "current", "its pods run the current configuration"
         if pods is not None:
             of = f"{older} of {pods.count} pods"
-        return "older", f"recorded; {of} run older configuration, because {who} put its pod template back"
+        return "older", f"recorded; {of} run older configuration, because {who} put the pod template back"
     if before.since:
         older = pods.before(before.since) if pods is not None else 0
         if progress is None or progress.ended or (progress.complete and not older):

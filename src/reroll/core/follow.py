@@ -19,8 +19,8 @@ Outcome: TypeAlias = Literal["done", "failed", "blocked", "healed", "superseded"
 """healed: it came to its good end after it had been called failed."""
 
 PATIENCE: Final = 600.0
-"""Seconds without one more new pod after which a rollout counts as failed, where its controller sets no deadline: the
-default progressDeadlineSeconds of a Deployment."""
+"""Seconds without one more new pod after which a rollout counts as failed, unless its spec grants more
+(`Progress.within`): the default progressDeadlineSeconds of a Deployment."""
 _SLACK: Final = 60.0  # seconds that a Deployment's own verdict may take longer than its deadline
 
 
@@ -39,6 +39,10 @@ class Following(Struct, frozen=True, gc=False):
     new: int = 0
     told: Outcome | None = None
     """What was reported of it last."""
+    at: int = 0
+    """`Applied.at` of its decision: a later rollout can have the same revision, because a mark follows from content."""
+    held: bool = False
+    """It was blocked when it was looked at last. That time is not its own."""
 
 
 class Report(Struct, frozen=True):
@@ -66,22 +70,22 @@ def begin(w: WorkloadRecord, p: Progress, now: float, *, witnessed: bool = True)
     What holds it up from the beginning is said with the report that it began.
     """
     held_up = witnessed and (w.paused or w.on_delete or w.partition)
+    applied = w.applied
     return Following(
         uid=w.uid,
         revision=(w.template_hash, mark_id(w.mark)),
         began=now if witnessed else None,
         moved=now,
-        judged=p.judged if witnessed else 0.0,
+        # A verdict from before the change of configuration is about an earlier rollout.
+        judged=max(p.judged if witnessed else 0.0, applied.since if applied is not None else 0.0),
         new=p.new if p.verdict == "going" and not witnessed else 0,
         told="blocked" if held_up else None,
+        at=applied.at if applied is not None else 0,
     )
 
 
-def step(
-    f: Following, w: WorkloadRecord | None, p: Progress | None, now: float, *, within: float = PATIENCE
-) -> Step:
-    """Look at a workload whose rollout is followed. `w`: None where it was deleted. `within`: seconds that it may take
-    until a pod more is new."""
+def step(f: Following, w: WorkloadRecord | None, p: Progress | None, now: float) -> Step:
+    """Look at a workload whose rollout is followed. `w`: None where it was deleted."""
     if w is None or w.uid != f.uid or w.deleting:
         return Step(None, Report("superseded", "it was deleted in the meantime"))
     if (w.template_hash, mark_id(w.mark)) != f.revision:
@@ -93,14 +97,17 @@ def step(
     if p.ended:
         seconds = now - f.began if f.began is not None else None
         return Step(None, Report("healed" if f.told == "failed" else "done", p.words, seconds))
-    if p.new > f.new:
-        f = replace(f, new=p.new, moved=now)
+    held = p.verdict == "blocked"
+    if p.new > f.new or (f.held and not held):
+        f = replace(f, new=max(p.new, f.new), moved=now)
+    if held != f.held:
+        f = replace(f, held=held)
     stale_verdict = p.verdict == "failed" and 0 < p.judged <= f.judged
     if p.verdict == "failed" and not stale_verdict:
         return _told(f, "failed", p.words)
     if p.verdict == "blocked":
         return _told(f, "blocked", p.words)
-    due = f.moved + within + _SLACK
+    due = f.moved + max(PATIENCE, p.within) + _SLACK
     if now >= due:
         return _told(f, "failed", f"no pod more became new within {now - f.moved:.0f} s: {p.words}")
     return Step(f, look_again=due if f.told != "failed" else None)

@@ -119,6 +119,7 @@ class WorkloadSpec(Struct, gc=False, rename="camel"):
     update_strategy: UpdateStrategy | None = None
     suspend: bool | None = None
     progress_deadline_seconds: int | None = None
+    min_ready_seconds: int | None = None
     restart_at: str | None = None
 
 
@@ -230,6 +231,7 @@ def status_of(obj: WorkloadObject, kind: str) -> RolloutStatus | None:
             on_delete=strategy is not None and strategy.type == "OnDelete",
             partition=_partition(strategy),
             within=spec.progress_deadline_seconds,
+            min_ready=spec.min_ready_seconds or 0,
             restart_at=spec.restart_at,
             of_workload=(obj.metadata.annotations or {}).get(_WORKLOAD_GENERATION, "")
             if spec.workload_ref is not None

@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reroll.core.kinds import DAEMON_SET, DEPLOYMENT, DEPLOYMENT_CONFIG, ROLLOUT, STATEFUL_SET
 from reroll.core.times import epoch
@@ -83,6 +84,8 @@ class RolloutStatus(Struct, frozen=True, gc=False):
     """When its controller last wrote that condition, in seconds since the epoch; 0 where it does not say."""
     within: int | None = None
     """spec.progressDeadlineSeconds."""
+    min_ready: int = 0
+    """spec.minReadySeconds."""
     refused: str = ""
     """Why its controller can't create pods (condition ReplicaFailure), such as a quota."""
     phase: str = ""
@@ -106,7 +109,11 @@ class Progress(Struct, frozen=True, gc=False):
     complete: bool = False
     """No pod of an older revision is left, but for those that are terminating: the rollout has replaced them all."""
     judged: float = 0.0
-    """failed: when its controller said so, in seconds since the epoch; 0 where it does not say."""
+    """When its controller gave up, in seconds since the epoch; 0 where it did not, or does not say when. Of a change
+    that it has not observed yet, this is about an earlier rollout."""
+    within: int = 0
+    """Seconds that its spec grants for one more pod to be new: progressDeadlineSeconds, or minReadySeconds where its
+    kind has no deadline; 0 where it says neither."""
 
     @property
     def ended(self) -> bool:
@@ -123,6 +130,7 @@ class SpecFacts(Struct, frozen=True, gc=False):
     on_delete: bool = False
     partition: int = 0
     within: int | None = None
+    min_ready: int = 0
     restart_at: str | None = None
     of_workload: str = ""
     """Of an Argo Rollout with a workloadRef: the annotation rollout.argoproj.io/workload-generation."""
@@ -163,6 +171,7 @@ def rollout_status(spec: SpecFacts, status: StatusObject, kind: str) -> RolloutS
         deadline=progressing.reason if progressing is not None and gave_up else "",
         judged=epoch(progressing.last_update_time) if progressing is not None and gave_up else 0.0,
         within=spec.within,
+        min_ready=spec.min_ready,
         refused=refused.message if refused is not None else "",
         phase=status.phase if kind == ROLLOUT.id else "",
         message=status.message if kind == ROLLOUT.id else "",
@@ -185,8 +194,15 @@ def progress(s: RolloutStatus, kind: str, *, since: float = 0.0) -> Progress:
     `since`: a controller's verdict from before that, by the server's clock, is about an earlier rollout: a Deployment
     that goes back to a ReplicaSet of its own keeps it until a count improves.
     """
+    found = _judged(s, kind, since)
+    within = s.min_ready if s.within is None else s.within
+    return replace(found, within=within) if within else found
+
+
+def _judged(s: RolloutStatus, kind: str, since: float) -> Progress:
     if not s.seen:
-        return Progress("going", "its controller has not observed the change yet", 0, s.wanted)
+        words = "its controller has not observed the change yet"
+        return Progress("going", words, 0, s.wanted, judged=s.judged)
     if kind == STATEFUL_SET.id:
         return _stateful_set(s)
     if kind == DAEMON_SET.id:
@@ -271,6 +287,9 @@ def _argo_rollout(s: RolloutStatus) -> Progress:
     if s.available < s.wanted:
         words = f"{_some(s.available, s.wanted)} available"
         return Progress("going", words, s.available, s.wanted, complete=complete)
+    # Healthy with older pods left: after a blue-green switch they serve nobody, and go after a delay.
+    if s.updated < s.wanted or not (complete or s.phase):
+        return Progress("going", f"{_some(s.updated, s.wanted)} new", s.updated, s.wanted)
     return Progress("done", f"all {_pods(s.wanted)} available", s.wanted, s.wanted, complete=True)
 
 

@@ -200,16 +200,30 @@ decode_pod: Final[Callable[[bytes | msgspec.Raw], Pod]] = msgspec.json.Decoder(P
 _decode_named = msgspec.json.Decoder(_Named).decode
 
 
-async def list_pods(client: Lister, namespace: str, *, selector: str = "", fields: str = ALIVE) -> list[Pod]:
-    """The pods of a namespace. `selector`: a labelSelector, "" for any labels; `fields`: a fieldSelector.
+async def list_pods(
+    client: Lister,
+    namespace: str,
+    *,
+    selector: str = "",
+    fields: str = ALIVE,
+    keep: Callable[[Pod], bool] = lambda pod: True,
+) -> list[Pod]:
+    """The pods of a namespace. `selector`: a labelSelector, "" for any labels; `fields`: a fieldSelector. `keep`: what
+    it says no to is dropped as it is read, so that it takes no memory.
 
     Raises ApiError, and msgspec.DecodeError for an answer that is not understood.
     """
     found: list[Pod] = []
+
+    def take(raw: msgspec.Raw) -> None:
+        pod = decode_pod(raw)
+        if keep(pod):
+            found.append(pod)
+
     await read_list(
         client,
         partial(PODS.path, namespace, None, labelSelector=selector or None, fieldSelector=fields),
-        lambda raw: found.append(decode_pod(raw)),
+        take,
         begin_again=found.clear,
         first=_FIRST_PAGE,
     )

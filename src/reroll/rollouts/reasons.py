@@ -6,8 +6,9 @@ help, never a condition. Lines of logs are the application's own words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -17,13 +18,15 @@ from reroll.core.observe import epoch
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import ApiError
 from reroll.kube.pods import ContainerStatus, Pod, list_pods
-from reroll.kube.ports import Asker, Lister
+from reroll.kube.ports import Asker, Getter, Lister
 from reroll.kube.resources import PODS, Resource
-from reroll.rollouts.live import RESTARTED_AT, Live
+from reroll.rollouts.live import RESTARTED_AT, Live, read
 
 _CORE_EVENTS = Resource("", "v1", "events", "Event")
 _MOST_PODS: Final = 3
 _MOST_EVENTS: Final = 3
+_MOST_SHORT: Final = 2
+_PATIENCE: Final = 15.0  # seconds; a report goes out without a reason then
 _LINE: Final = 300
 HOPELESS_AFTER: Final = 3
 """A container that has crashed so often is taken for broken, where nothing else ends the wait (`Why.broken`)."""
@@ -60,6 +63,10 @@ class Why(Struct, frozen=True):
     """A new pod crashes again and again, or can never start."""
 
 
+class Reader(Getter, Lister, Protocol):
+    """Reads objects and lists."""
+
+
 _decode_events = msgspec.json.Decoder(_Events).decode
 
 
@@ -73,7 +80,7 @@ async def why(client: Asker, workload: WorkloadId, live: Live, *, log_lines: int
         pods = await find_pods(client, workload, live)
     except (ApiError, msgspec.DecodeError) as error:
         return Why((*reasons, Reason(f"its pods can't be read: {error}")))
-    unready = [pod for pod in pods if not pod.ready and pod.metadata.deletion_timestamp is None]
+    unready = [pod for pod in pods if _is_unready(pod)]
     unready.sort(key=lambda pod: (not _is_new(pod, workload, live), -epoch(pod.metadata.creation_timestamp)))
     for pod in unready[:_MOST_PODS]:
         reasons += await _of_pod(client, workload.namespace, pod, log_lines)
@@ -84,12 +91,44 @@ async def why(client: Asker, workload: WorkloadId, live: Live, *, log_lines: int
     return Why(tuple(reasons), any(_is_broken(pod) for pod in unready if _is_new(pod, workload, live)))
 
 
-async def find_pods(client: Lister, workload: WorkloadId, live: Live) -> Sequence[Pod]:
-    """The pods that its selector finds, but for those that are done. Raises ApiError and msgspec.DecodeError."""
+async def in_short(client: Reader, workload: WorkloadId) -> str:
+    """The same in a few words, as an Event takes them; "" where nothing is found. Never raises.
+
+    By the workload's selector and the statuses of its pods alone: two requests, and no other permission than that to
+    list pods. What is true of several pods is said once.
+    """
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            live = await read(client, workload)
+            unready = list(await find_pods(client, workload, live, keep=_is_unready))
+    except (ApiError, msgspec.DecodeError, TimeoutError):
+        return ""
+    unready.sort(key=lambda pod: (not _is_new(pod, workload, live), -epoch(pod.metadata.creation_timestamp)))
+    words: dict[str, str] = {}
+    for pod in unready:
+        for what in _of_containers(pod) + _of_itself(pod):
+            words.setdefault(what, f"pod {pod.metadata.name}{what}")
+    found = list(words.values())[:_MOST_SHORT]
+    if unready and not found:
+        found = [f"pod {unready[0].metadata.name} is not ready"]
+    return "; ".join(found)
+
+
+async def find_pods(
+    client: Lister, workload: WorkloadId, live: Live, *, keep: Callable[[Pod], bool] = lambda pod: True
+) -> Sequence[Pod]:
+    """The pods that its selector finds and `keep` says yes to, but for those that are done. Raises ApiError and
+    msgspec.DecodeError."""
     selector = live.pods_selector
     if not selector:
         return ()
-    return await list_pods(client, workload.namespace, selector=selector, fields="status.phase!=Succeeded")
+    return await list_pods(
+        client, workload.namespace, selector=selector, fields="status.phase!=Succeeded", keep=keep
+    )
+
+
+def _is_unready(pod: Pod) -> bool:
+    return not pod.ready and pod.metadata.deletion_timestamp is None
 
 
 def _is_new(pod: Pod, workload: WorkloadId, live: Live) -> bool:
@@ -115,21 +154,37 @@ def _waits_for(container: ContainerStatus) -> str:
 async def _of_pod(client: Asker, namespace: str, pod: Pod, log_lines: int) -> list[Reason]:
     found: list[Reason] = []
     name = pod.metadata.name
-    inits = pod.status.init_container_statuses or []
-    for container in (*inits, *(pod.status.container_statuses or ())):
-        words = _of_container(container, init=container in inits)
-        if words:
-            log = await _log(client, namespace, name, container, log_lines)
-            found.append(Reason(f"pod {name}, container {container.name}: {words}", log))
-    scheduled = pod.status.condition("PodScheduled")
-    if scheduled is not None and scheduled.status == "False":
-        found.append(Reason(f"pod {name} can't be scheduled: {_cut(scheduled.message)}"))
-    if pod.status.phase == "Failed":
-        found.append(Reason(f"pod {name} failed: {_cut(pod.status.message or pod.status.reason)}"))
+    for container, words in _unready(pod):
+        log = await _log(client, namespace, name, container, log_lines)
+        found.append(Reason(f"pod {name}, container {container.name}: {words}", log))
+    found += [Reason(f"pod {name}{what}") for what in _of_itself(pod)]
     told = " ".join(each.what for each in found)
     events = await _events(client, namespace, pod.metadata.uid)
     found += [Reason(f"pod {name}: {each}") for each in events if each.partition(": ")[2] not in told]
     return found or [Reason(f"pod {name} is not ready")]
+
+
+def _unready(pod: Pod) -> list[tuple[ContainerStatus, str]]:
+    """The containers that something is wrong with, and what."""
+    inits = pod.status.init_container_statuses or []
+    all_of_them = (*inits, *(pod.status.container_statuses or ()))
+    looked_at = ((each, _of_container(each, init=each in inits)) for each in all_of_them)
+    return [(each, words) for each, words in looked_at if words]
+
+
+def _of_containers(pod: Pod) -> list[str]:
+    return [f", container {container.name}: {words}" for container, words in _unready(pod)]
+
+
+def _of_itself(pod: Pod) -> list[str]:
+    """What is wrong with a pod as a whole, to be put after its name."""
+    found = []
+    scheduled = pod.status.condition("PodScheduled")
+    if scheduled is not None and scheduled.status == "False":
+        found.append(f" can't be scheduled: {_cut(scheduled.message)}")
+    if pod.status.phase == "Failed":
+        found.append(f" failed: {_cut(pod.status.message or pod.status.reason)}")
+    return found
 
 
 def _of_container(container: ContainerStatus, *, init: bool) -> str:
