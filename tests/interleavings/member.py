@@ -243,7 +243,13 @@ class Member:
             return []
         found: dict[str, Iterable[WorkloadId]] = {
             "changes that wait to settle": lead.term.settling._since,
-            "writes without an answer": lead.term.ledger._unanswered,
+            "writes without an answer, which were done": [
+                workload
+                for workload, decision in lead.term.ledger._unanswered.items()
+                if (entry := self.store.workload(workload)) is not None
+                and entry.record.applied == decision.applied
+                and not entry.record.unsaved
+            ],
             "what is unfinished": list(lead.term.modes.all_unfinished()),
         }
         return [f"it remembers {what}: {', '.join(map(str, left))}" for what, left in found.items() if left]

@@ -132,6 +132,7 @@ class Play:
         if self._sleep:
             seconds, self._sleep = self._sleep, 0.0
             await asyncio.sleep(seconds)
+            self.wire.give_up(self._loop.time())
         await self._breathe()
 
     async def _breathe(self) -> None:
