@@ -59,21 +59,25 @@ def corrected(entry: Entry, config: ConfigId, content: ConfigRecord, key_id: str
 
 
 def mixed_ahead(entry: Entry, contents: Contents, key_id: str) -> WorkloadRecord:
-    """The record of a workload whose pods are being replaced as of now, by whomever: what is known already to have
-    changed after that is as if it changed now. The answer to a patch can come after it."""
+    """The record of a workload whose pods are being replaced as of now, by whomever: what is known already of its
+    configuration at that moment and after it. A change can come between a decision and its patch, and ahead of the
+    answer to that."""
     record = entry.record
     version = version_number(record.resource_version)
     for c in entry.consumed:
-        for content in contents.states_after(c.config, version):
-            record = mixed(replace(entry, record=record), c.config, content, key_id)
+        for content in (contents.state_at(c.config, version), *contents.states_after(c.config, version)):
+            if isinstance(content, ConfigRecord):
+                record = mixed(replace(entry, record=record), c.config, content, key_id)
     return record
 
 
 def mixed(entry: Entry, config: ConfigId, content: ConfigRecord, key_id: str) -> WorkloadRecord:
     """The same, where an object changed while pods are being replaced: whatever it is changed to later, those that
-    start now have read this."""
+    start now have read this. The news of it can come after the news that the rollout is complete."""
     record, known = entry.record, entry.record.started_with or entry.record.applied
-    if known is None or entry.progress is None or entry.progress.complete:
+    if known is None or entry.progress is None:
+        return record
+    if entry.progress.complete and content.version >= record.complete_at:
         return record
     home, policy = record.id.namespace, entry.policy
     for c in entry.consumed:

@@ -433,6 +433,7 @@ def workload_record(
         mixed=_mixed(previous, (hashed, mark), applied),
         revisions=previous.revisions if previous is not None else None,
         origin=previous.origin if previous is not None else "unseen",
+        complete_at=previous.complete_at if previous is not None else 0,
         # A Job that is suspended has no pods, and reads the new content when it is resumed.
         replicas=0 if kind == JOB.id and obj.spec.suspend else obj.spec.replicas,
         paused=obj.spec.paused,
@@ -481,11 +482,12 @@ def with_revisions(
             origin = "returned" if present in known else "new"
             known = (*(each for each in known if each != present), present)
             known = known if len(known) <= _REVISIONS else None
+    at = previous.complete_at if previous is not None and previous.uid == record.uid else 0
     if complete and known != (present,):
-        known = (present,)
-    if record.revisions == known and record.origin == origin:
+        known, at = (present,), version_number(record.resource_version)
+    if (record.revisions, record.origin, record.complete_at) == (known, origin, at):
         return record
-    return replace(record, revisions=known, origin=origin)
+    return replace(record, revisions=known, origin=origin, complete_at=at)
 
 
 _REVISIONS: Final = 16
