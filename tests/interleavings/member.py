@@ -36,7 +36,7 @@ from reroll.dialects import Dialects
 from reroll.kube.client import Client
 from reroll.kube.events import EventRecorder
 from tests.interleavings.client import PlayedClient, Wire
-from tests.interleavings.clock import BASE, skew
+from tests.interleavings.clock import BASE, skew, skew_at_start
 from tests.interleavings.server import Server
 from tests.interleavings.watches import Watch
 
@@ -133,10 +133,17 @@ class Member:
     there, whoever recorded them."""
 
     def __init__(
-        self, name: str, server: Server, wire: Wire, defaults: PolicyDefaults, told: set[str]
+        self,
+        name: str,
+        server: Server,
+        wire: Wire,
+        defaults: PolicyDefaults,
+        told: set[str],
+        *,
+        skew_now: float = 0.0,
     ) -> None:
         self.name = name
-        self.skew = 0.0
+        self.skew = self._skew_at_start = skew_now
         """Seconds by which this machine's clock goes ahead of the servers'."""
         self.said: list[Said] = []
         self.heard: Callable[[Said], None] = lambda said: None
@@ -146,6 +153,7 @@ class Member:
         """Everything was read once."""
         self._context = contextvars.copy_context()
         self._context.run(skew.set, lambda: self.skew)
+        self._context.run(skew_at_start.set, skew_now)
         self._acting_task: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[None]] = []
         self._reading = False
@@ -178,7 +186,8 @@ class Member:
             watch.list()
 
     def now(self) -> float:
-        return BASE + asyncio.get_running_loop().time() + self.skew
+        """As `controller.clock.steady_time` of this process."""
+        return BASE + asyncio.get_running_loop().time() + self._skew_at_start
 
     def _watch(self, server: Server) -> list[Watch]:
         watches = []
@@ -245,9 +254,9 @@ class Member:
             "changes that wait to settle": lead.term.settling._since,
             "writes without an answer, which were done": [
                 workload
-                for workload, decision in lead.term.ledger._unanswered.items()
+                for workload, unanswered in lead.term.ledger._unanswered.items()
                 if (entry := self.store.workload(workload)) is not None
-                and entry.record.applied == decision.applied
+                and entry.record.applied == unanswered.decision.applied
                 and not entry.record.unsaved
             ],
             "what is unfinished": list(lead.term.modes.all_unfinished()),
