@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from reroll.controller.config_objects import content as digested
-from reroll.core.applied import STANDS_IN_FOR
+from reroll.core.applied import APPLIED, STANDS_IN_FOR, decode
 from reroll.core.observe import ConfigMapObject, SecretObject, epoch
 from reroll.core.records import ConfigId, ConfigRecord, WorkloadId
 from tests.interleavings.jobs import finished
@@ -77,7 +77,7 @@ def _stale_pods(play: Play) -> Iterator[str]:
                 continue
             old = list(_old(play, pod, template_of(plural, found)))
             since = max((play.ledger.ages.get(use, 0.0) for use in old), default=0.0)
-            if old and not _told(play, workload, since) and not _adopted(play, workload, pod, since):
+            if old and not _left(found) and not _told(play, workload, since) and not _adopted(play, workload, pod, since):
                 yield (
                     f"{workload}: pod {pod['metadata']['name']} runs old content of "
                     f"{', '.join(map(str, old))}, and nobody was told"
@@ -91,6 +91,15 @@ def _old(play: Play, pod: Object, template: Object) -> Iterator[Use]:
         now = play.ledger.content(use)
         if use in read and now is not None and read[use] != now:
             yield use
+
+
+def _left(found: Object) -> bool:
+    """Its record says that pods run older configuration, which was told when it was written."""
+    record = (found["metadata"].get("annotations") or {}).get(APPLIED, "")
+    try:
+        return bool(decode(record).left)
+    except ValueError:
+        return False
 
 
 def _adopted(play: Play, workload: WorkloadId, pod: Object, since: float) -> bool:
