@@ -137,7 +137,7 @@ class Running(World):
         state = self.states[APP]
         assert isinstance(state, ConfigRecord)
         entry = Entry(self.workload, self.policy, tuple(self.consumed), (), self.progress())
-        self.workload = starts.mixed(entry, APP, state)
+        self.workload = starts.mixed(entry, APP, state, self.key.id)
 
     def template(
         self,
@@ -185,7 +185,7 @@ class Running(World):
 
     # --- what reroll does
 
-    def situation(  # type: ignore[override]
+    def situation(
         self, *, at: float | None = None, pods: PodAges | None = None, pending_since: float | None = None
     ) -> Situation:
         found = super().situation(at=self.now if at is None else at, pods=pods, pending_since=pending_since)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
@@ -281,12 +282,12 @@ class TestPutBackInTheMiddle:
         world.put("app", "A=2")
         times = self.fight(world)
         assert len(times) == 1 + len(AGAIN_AFTER)
-        waits = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        waits = [later - earlier for earlier, later in pairwise(times)]
         assert all(wait >= least for wait, least in zip(waits, AGAIN_AFTER, strict=True))
         assert waits[1:] == sorted(waits[1:])
         [warning] = world.warned
         assert warning.event == "Contested"
-        assert "operator put its pod template back" in warning.reason
+        assert "operator put the pod template back" in warning.reason
         assert world.stale_pods() > 0
         assert world.explained().runs == "older"
         # It stays so, and costs nothing.
@@ -389,8 +390,8 @@ class TestRecordsOfAnOlderReroll:
 
 @pytest.mark.parametrize("seed", range(150))
 def test_whatever_happens_nothing_is_called_current_that_is_not(seed: int) -> None:
-    """Random changes, deploys, undos, operators, deaths of pods and of controllers, at any point of any rollout. At each
-    moment only true things are said, and in the end all pods run what is there, or somebody was told."""
+    """Random changes, deploys, undos, operators, deaths of pods and of controllers, at any point of any rollout. At
+    each moment only true things are said, and in the end all pods run what is there, or somebody was told."""
     chance = random.Random(seed)
     world = Running(replicas=chance.choice([1, 2, 4]))
     earlier = [world.workload]

@@ -77,7 +77,12 @@ def _stale_pods(play: Play) -> Iterator[str]:
                 continue
             old = list(_old(play, pod, template_of(plural, found)))
             since = max((play.ledger.ages.get(use, 0.0) for use in old), default=0.0)
-            if old and not _left(found) and not _told(play, workload, since) and not _adopted(play, workload, pod, since):
+            if (
+                old
+                and not _left(found)
+                and not _told(play, workload, since)
+                and not _adopted(play, workload, pod, since)
+            ):
                 yield (
                     f"{workload}: pod {pod['metadata']['name']} runs old content of "
                     f"{', '.join(map(str, old))}, and nobody was told"

@@ -373,8 +373,12 @@ class Play:
 
     def _start(self) -> None:
         self._started += 1
-        member = Member(f"c{self._started}", self.server, self.wire, DEFAULTS, self._told, skew_now=self._skew)
-        member.heard = lambda said: self._say(f"{member.name} tells of {said.workload}: {said.reason}: {said.note}")
+        member = Member(
+            f"c{self._started}", self.server, self.wire, DEFAULTS, self._told, skew_now=self._skew
+        )
+        member.heard = lambda said: self._say(
+            f"{member.name} tells of {said.workload}: {said.reason}: {said.note}"
+        )
         self.members.append(member)
         self._say(f"{member.name} starts")
         if not self.flavour.elected or not any(other.leading for other in self.members):
