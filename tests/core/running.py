@@ -165,7 +165,9 @@ class Running(World):
         self.pods_start(live=True)
 
     def person_undoes(self, to: WorkloadRecord) -> None:
-        """``kubectl rollout undo`` of a Deployment takes the record back, too."""
+        """``kubectl rollout undo`` of a Deployment takes the record back, too. It leaves the present revision alone."""
+        if to.revision == self.workload.revision:
+            return
         self.template(to.template_hash, to.mark, by=UNDO, willed=True, applied=to.applied)
 
     def operator_writes(self, template: str | None = None) -> None:
@@ -185,7 +187,7 @@ class Running(World):
 
     # --- what reroll does
 
-    def situation(  # type: ignore[override]
+    def situation(
         self, *, at: float | None = None, pods: PodAges | None = None, pending_since: float | None = None
     ) -> Situation:
         found = super().situation(at=self.now if at is None else at, pods=pods, pending_since=pending_since)
