@@ -87,7 +87,7 @@ lock:
 	@.tools/bin/uv pip compile --universal --generate-hashes pyproject.toml -c requirements.lock -o requirements-runtime.lock --python-version 3.11 -q
 
 clean:
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .venv-lowest .tools .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment:

@@ -79,7 +79,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add where the tasks are, if an event loop was ended: its own traceback says only that it waited."""
     report = yield
-    if call.excinfo is not None and report.failed:
+    if call.excinfo is not None and str(call.excinfo.value).startswith("Timeout (>"):
         for entry in call.excinfo.traceback:
             loop = entry.frame.f_locals.get("self")
             if isinstance(loop, asyncio.AbstractEventLoop) and not loop.is_closed():

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.stage import Deployment, Templates, kubeconfig_with_token, verbs
+from bench.stage import Deployment, Templates, kubeconfig_with_token, moved, verbs
 
 
 def deployment(generation: int, image: str, name: str = "app") -> Deployment:
@@ -93,3 +93,30 @@ def test_a_contestants_kubeconfig_is_of_the_same_cluster_and_another_user(
     }
     assert made["users"] == [{"name": "reloader", "user": {"token": "its own"}}]
     assert "of the admin" not in json.dumps(made)
+
+
+def test_a_server_from_afar_is_the_same_at_another_address() -> None:
+    cluster = {"server": "https://10.0.0.1:6443", "certificate-authority": "/ca.crt"}
+    given = {"clusters": [{"name": "bench", "cluster": cluster}], "users": ["whoever"]}
+    assert moved(given, "https://127.0.0.1:5") == {
+        "clusters": [
+            {
+                "name": "bench",
+                "cluster": {
+                    "server": "https://127.0.0.1:5",
+                    "certificate-authority": "/ca.crt",
+                    "tls-server-name": "10.0.0.1",
+                },
+            }
+        ],
+        "users": ["whoever"],
+    }
+    assert cluster["server"] == "https://10.0.0.1:6443"
+
+
+async def test_every_event_of_a_deployment_is_counted() -> None:
+    templates = Templates()
+    templates.upsert(deployment(1, "a"), live=True)
+    templates.upsert(deployment(1, "a"), live=True)
+    templates.begin()
+    assert templates.events == 2

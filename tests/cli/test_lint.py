@@ -59,7 +59,7 @@ def test_in_each_form() -> None:
     assert "<testsuites" in lint("-o", "junit", stdin=BAD).stdout
 
 
-def test_fix(tmp_path: Path) -> None:
+def test_fix_mends_the_file(tmp_path: Path) -> None:
     file = tmp_path / "web.yaml"
     file.write_text(BAD)
     done = lint("--fix", str(file))

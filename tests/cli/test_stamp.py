@@ -125,7 +125,7 @@ def test_what_is_not_understood_exits_with_2(arguments: tuple[str, ...], message
     assert message in (done.stderr + done.stdout).decode()
 
 
-def test_extras(tmp_path: Path) -> None:
+def test_an_extra_file_changes_the_stamp_of_its_workload(tmp_path: Path) -> None:
     values = tmp_path / "values.yaml"
     values.write_text("a: 1")
     outputs = [filtered(MANIFESTS).stdout, filtered(MANIFESTS, "--extra", str(values)).stdout]

@@ -210,6 +210,11 @@ class Stage:
 
         await self.until(at_rest, "the queue did not come to rest")
 
+    async def seen_config(self, control: Controller, kind: str, name: str) -> None:
+        """Wait until the controller holds a ConfigMap or Secret as it is now on the server."""
+        config = ConfigId("configmap" if kind == "ConfigMap" else "secret", self.namespace, name)
+        await self._seen_config(control, config, "")
+
     async def _seen_config(self, control: Controller, config: ConfigId, value: str) -> None:
         async def seen() -> bool:
             held = control.store.configs.state(config)

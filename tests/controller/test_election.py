@@ -75,8 +75,10 @@ async def test_who_lost_the_lease_writes_nothing_more(stage: Stage, new_workload
         theirs = {"spec": {"holderIdentity": "somebody", "renewTime": now, "leaseDurationSeconds": 15}}
         await stage.client.patch(path, json.dumps(theirs).encode())
         await stage.until(lambda: _true(not leads(control)), "it did not see that it lost")
+        # Its term is over, with the queue and the actors: nothing is left that could act on what it sees.
+        await stage.until(lambda: _true(control.acting.lead is None), "its term goes on")
         await stage.set("ConfigMap", "app", {"PORT": "2"})
-        await asyncio.sleep(1.0)
+        await stage.seen_config(control, "ConfigMap", "app")
         assert await stage.rollouts("web") == 0
         await stage.client.patch(path, json.dumps({"spec": {"holderIdentity": ""}}).encode())
         await stage.rolled("web", 1)

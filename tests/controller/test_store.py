@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from reroll.controller.config_objects import UNREAD
+from reroll.controller.config_objects import OUTDATED, UNREAD
 from reroll.controller.rules import Rules
 from reroll.controller.store import Store
 from reroll.core.applied import encode
@@ -110,7 +110,9 @@ def test_a_later_list_wants_only_what_differs(follower: Follower) -> None:
     assert follower.wanted == []
     follower.listed(9)
     assert follower.wanted == [APP]
-    assert follower.record().version == 5, "decided on as it was, until it is read"
+    assert follower.store.configs.state(APP) is OUTDATED, "nothing is decided on older content"
+    follower.read(9, "b")
+    assert follower.record().version == 9
 
 
 def test_a_later_list_forgets_what_differs_and_nobody_follows(follower: Follower) -> None:

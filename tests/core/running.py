@@ -137,7 +137,7 @@ class Running(World):
         state = self.states[APP]
         assert isinstance(state, ConfigRecord)
         entry = Entry(self.workload, self.policy, tuple(self.consumed), (), self.progress())
-        self.workload = starts.mixed(entry, APP, state)
+        self.workload = starts.mixed(entry, APP, state, self.key.id)
 
     def template(
         self,

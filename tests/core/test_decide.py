@@ -375,7 +375,7 @@ class TestAdopt:
             if doubtful:
                 assert "created before the last change of configmap/app" in decision.notes[0]
 
-        def test_none(self) -> None:
+        def test_without_pods_nothing_is_noted_of_their_ages(self) -> None:
             world = World(uses("app", "PORT"))
             world.put("app", "PORT=1", live=False, stamp=50.0)
             assert world.ask(pods=PodAges(0, 0.0)).notes == ()

@@ -287,7 +287,7 @@ class TestPutBackInTheMiddle:
         assert waits[1:] == sorted(waits[1:])
         [warning] = world.warned
         assert warning.event == "Contested"
-        assert "operator put its pod template back" in warning.reason
+        assert "operator put the pod template back" in warning.reason
         assert world.stale_pods() > 0
         assert world.explained().runs == "older"
         # It stays so, and costs nothing.

@@ -100,7 +100,7 @@ class TestSecret:
     def test_it_is_not_the_public_digest(self) -> None:
         assert secret_digests("ns", "s", {"a": "YQ=="}, KEY) != config_map_digests({"a": "a"}, None)
 
-    def test_none(self) -> None:
+    def test_a_secret_without_data_has_no_digests(self) -> None:
         assert secret_digests("ns", "s", None, KEY) == ((), b"")
 
 

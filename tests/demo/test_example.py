@@ -97,7 +97,7 @@ async def test_the_app_is_taken_under_the_strictest_pod_security(client: Client,
     name = f"demo-{uuid.uuid4().hex[:8]}"
     await example.claim_namespace(client, name)
     kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
-    assert await example.apply(client, name) == len(example.manifests())
+    assert await example.apply(client, client, name) == len(example.manifests())
     for workload in ("deployment/web", "deployment/api", "deployment/worker", "statefulset/cache"):
         kubectl("rollout", "status", workload, "-n", name, "--timeout=60s")
     await example.remove_namespace(client, name, wait=False)

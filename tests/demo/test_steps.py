@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from reroll.demo.board import Board
-from reroll.demo.observer import Look
+from reroll.demo.observer import Look, events_of_reroll
 from reroll.demo.run import compare, why
 from reroll.demo.stage import Stage
 from reroll.demo.steps import STEPS, Step
@@ -54,6 +55,20 @@ def test_the_reason_is_the_events_and_else_the_last_decision(look: MakeLook) -> 
     assert why(step(), look(web=1), look({"web": "LOG changed"}, web=2), board) == {"web": "LOG changed"}
 
 
+def test_two_rollouts_of_one_step_are_explained_in_their_order() -> None:
+    def event(name: str, at: str, note: str) -> dict[str, Any]:
+        metadata = {"uid": name}
+        about = {"regarding": {"name": "web"}, "reason": "Rolled", "note": f"rolled: {note}", "eventTime": at}
+        return {"metadata": metadata, "reportingController": "reroll.dev/controller", **about}
+
+    events = [
+        event("a", "2026-12-01T00:00:02.5Z", "put back"),
+        event("b", "2026-12-01T00:00:01.5Z", "LOG changed"),
+    ]
+    after = Look({}, tuple(events_of_reroll(events)))
+    assert why(step(), Look({}, ()), after, Board()) == {"web": "LOG changed; then put back"}
+
+
 def test_a_reason_that_the_event_had_no_room_for_is_taken_from_the_log(look: MakeLook) -> None:
     board = Board()
     board.decided("web", "rolled", "a changed; b changed; c changed")
@@ -62,7 +77,8 @@ def test_a_reason_that_the_event_had_no_room_for_is_taken_from_the_log(look: Mak
 
 
 def test_the_steps_are_those_of_the_issue() -> None:
-    """Nothing, one, two at once, fifteen in one, put back, dead, undone; and only an undo is nobody's Event."""
+    """Nothing, one, two at once, fifteen in one, put back, dead, undone, put back by an operator; and only an undo is
+    nobody's Event."""
     assert [step.rollouts for step in STEPS] == [
         {},
         {},
@@ -72,5 +88,6 @@ def test_the_steps_are_those_of_the_issue() -> None:
         {},
         {"api": 1},
         {"web": 1},
+        {"api": 3},
     ]
     assert [step.title for step in STEPS if set(step.rollouts) != set(step.told)] == ["An undo"]

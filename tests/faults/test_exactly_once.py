@@ -63,8 +63,18 @@ async def test_two_controllers_of_which_one_lags(world: World, proxy: FaultProxy
     await world.config_map("app", {"A": "2"})
     await world.until_rolled("web", 1)
     await world.patch("daemonsets", "last", {"metadata": {"annotations": {"reroll.dev/settle": "0s"}}})
+
+    def seen() -> bool:
+        """The watch brings this annotation after all that was written to `web`."""
+        entries = [
+            behind.store.workload(workload)
+            for workload in behind.store.workloads()
+            if workload.name == "last"
+        ]
+        return any(entry is not None and entry.policy.settle == 0 for entry in entries)
+
+    await world.until_true(seen, "the one that lags has seen the rollout of the other")
     await world.until_idle(ahead, behind)
-    await asyncio.sleep(1.0)  # several times what the one that is ahead took
     assert await world.all_rollouts() == {"web": 1, "last": 0}
 
 

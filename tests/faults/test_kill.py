@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
-from tests.faults.proxy import FaultProxy
+from tests.faults.proxy import Exchange, Fault, FaultProxy
 from tests.faults.world import World
 
 FAN_OUT = 50
@@ -39,7 +40,7 @@ async def controller_process(world: World, config: Path) -> AsyncIterator[asynci
     """`reroll controller` as a process; killed when the body ends, if it still runs."""
     code = "from reroll.cli.main import run; run()"
     arguments = ["controller", "--namespace", world.namespace, "--kubeconfig", str(config)]
-    arguments += ["--settle", "0s", "--listen", "127.0.0.1:0", "--actors", "4"]
+    arguments += ["--settle", "0s", "--listen", "127.0.0.1:0", "--actors", str(ACTORS)]
     with (config.parent / "controller.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", code, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
@@ -50,6 +51,26 @@ async def controller_process(world: World, config: Path) -> AsyncIterator[asynci
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+ACTORS = 4
+
+
+class HeldAfter(Fault):
+    """The first `passed` requests are passed on. Of the later ones none is answered; every other one is done."""
+
+    def __init__(self, passed: int) -> None:
+        self.passed, self.held = passed, 0
+
+    async def __call__(self, exchange: Exchange) -> web.StreamResponse:
+        if self.passed > 0:
+            self.passed -= 1
+            return await exchange.pass_on()
+        self.held += 1
+        if self.held % 2:
+            await exchange.ask()
+        await asyncio.Event().wait()
+        raise AssertionError("waits for ever")
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -64,22 +85,21 @@ async def test_killed_in_the_middle_of_a_fan_out(
     await asyncio.gather(*(world.workload(name, config_maps=["app"], secrets=["db"]) for name in names))
     config = kubeconfig(world, proxy.url, tmp_path / "kubeconfig")
 
-    def patches() -> int:
-        return len(proxy.requests("patch", resource="daemonsets"))
-
+    after = chance.randint(1, FAN_OUT - 10)
+    held = HeldAfter(after)
     async with controller_process(world, config):
         await world.until_adopted(*names)
-        begun = patches()
+        rule = proxy.add(held, "patch", path="/daemonsets/")
         if seed % 2:
             await world.secret("db", {"B": "2"})
         else:
             await world.config_map("app", {"A": "2"})
-        after = chance.randint(1, FAN_OUT - 10)
-        print(f"seed {seed}: killed after {after} patches")  # noqa: T201 - for whoever looks at a failure
-        await world.until_true(lambda: patches() >= begun + after, "the fan-out has begun")
-        # Leaving kills it: some patches are on their way, some answers are not read, no Event need be sent.
+        # Patches wait for their answers: of the first that is held it was done, the second never arrived.
+        await world.until_true(lambda: held.held >= 2, "the fan-out came to the patches that are held")
+        # Leaving kills it.
+    proxy.remove(rule)
     rolled = sum((await world.all_rollouts()).values())
-    assert 0 < rolled < FAN_OUT, "it was killed in the middle"
+    assert after <= rolled <= after + ACTORS < FAN_OUT, "it was killed in the middle"
 
     await world.config_map("marker", {"A": "1"})
     await world.workload("marker", config_maps=["marker"])

@@ -11,6 +11,9 @@ from reroll.kube.client import MERGE_PATCH
 from reroll.kube.errors import ApiError, Unreachable
 from tests.interleavings.server import Server
 
+PATIENCE = 60.0
+"""Seconds that the client waits for an answer, at most."""
+
 
 class Request:
     """One that was sent."""
@@ -18,6 +21,7 @@ class Request:
     def __init__(self, sender: str, method: str, path: str, body: bytes | None, manager: str) -> None:
         self.sender, self.method, self.path, self.body, self.manager = sender, method, path, body, manager
         self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.sent_at = asyncio.get_running_loop().time()
         self.done = False
         """It was done at the server, or refused."""
         self._outcome: bytes | ApiError = b""
@@ -66,6 +70,12 @@ class Wire:
     def answered(self) -> list[Request]:
         """Those that were done, and whose sender has not heard of it."""
         return [request for request in self.requests if request.done]
+
+    def give_up(self, now: float) -> None:
+        """The client waits no longer for what was sent too long ago: it was done, or never will be."""
+        for request in list(self.requests):
+            if now - request.sent_at > PATIENCE:
+                self.lose(request)
 
     def hear(self, request: Request) -> None:
         self.requests.remove(request)

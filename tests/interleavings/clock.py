@@ -12,11 +12,15 @@ from contextvars import ContextVar
 from types import FunctionType, ModuleType
 from typing import Any
 
+from reroll.controller.clock import steady_time
+
 BASE = 1_790_000_000.0
 """Seconds since the epoch at which each play begins."""
 
 skew: ContextVar[Callable[[], float]] = ContextVar("skew", default=lambda: 0.0)
 """By how many seconds the clock of the process whose task runs goes ahead of the servers'."""
+skew_at_start: ContextVar[float] = ContextVar("skew_at_start", default=0.0)
+"""The same as the process started, which is what its steady clock goes by."""
 
 
 class Clock:
@@ -28,11 +32,18 @@ class Clock:
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
 
+    def steady(self) -> float:
+        return BASE + self.monotonic() + skew_at_start.get()
+
     perf_counter = monotonic
 
 
 CLOCK = Clock()
-_INSTEAD: dict[object, object] = {time.time: CLOCK.time, time.monotonic: CLOCK.monotonic}
+_INSTEAD: dict[object, object] = {
+    time.time: CLOCK.time,
+    time.monotonic: CLOCK.monotonic,
+    steady_time: CLOCK.steady,
+}
 
 
 @contextmanager
@@ -69,7 +80,7 @@ def _functions(module: ModuleType) -> Iterator[FunctionType]:
 
 
 def _is_clock(value: Any) -> bool:
-    return value is time.time or value is time.monotonic
+    return any(value is each for each in _INSTEAD)
 
 
 def _set(of: object, name: str, value: object) -> Callable[[], None]:

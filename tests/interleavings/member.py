@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import sys
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -36,11 +36,13 @@ from reroll.dialects import Dialects
 from reroll.kube.client import Client
 from reroll.kube.events import EventRecorder
 from tests.interleavings.client import PlayedClient, Wire
-from tests.interleavings.clock import BASE, skew
+from tests.interleavings.clock import BASE, skew, skew_at_start
 from tests.interleavings.server import Server
 from tests.interleavings.watches import Watch
 
 ACTORS = 2
+NOTE = "note"
+"""The reason of what a decision notes, which is no Event."""
 KEY = DigestKey(bytes(range(32)))
 FOLLOWED = (DEPLOYMENT, STATEFUL_SET, JOB, CRON_JOB)
 CONFIG_KINDS: tuple[tuple[ConfigKind, str, type], ...] = (
@@ -49,7 +51,7 @@ CONFIG_KINDS: tuple[tuple[ConfigKind, str, type], ...] = (
 )
 STATUSES = "secretproviderclasspodstatuses"
 
-_decoders = {
+_decoders: dict[str, Callable[[bytes], Any]] = {
     plural: msgspec.json.Decoder(form).decode
     for plural, form in (
         *((kind.plural, object_type(kind)) for kind in FOLLOWED),
@@ -122,7 +124,7 @@ class _Reporter(Reporter):
 
     def decided(self, entry: Entry, decision: Decision) -> None:
         for note in decision.notes:
-            self._member.say(entry.record.id, "note", note, False)
+            self._member.say(entry.record.id, NOTE, note, False)
         super().decided(entry, decision)
 
 
@@ -131,17 +133,27 @@ class Member:
     there, whoever recorded them."""
 
     def __init__(
-        self, name: str, server: Server, wire: Wire, defaults: PolicyDefaults, told: set[str]
+        self,
+        name: str,
+        server: Server,
+        wire: Wire,
+        defaults: PolicyDefaults,
+        told: set[str],
+        *,
+        skew_now: float = 0.0,
     ) -> None:
         self.name = name
-        self.skew = 0.0
+        self.skew = self._skew_at_start = skew_now
         """Seconds by which this machine's clock goes ahead of the servers'."""
         self.said: list[Said] = []
+        self.heard: Callable[[Said], None] = lambda said: None
+        """Called with each Event."""
         self.leading = False
         self.working = False
         """Everything was read once."""
         self._context = contextvars.copy_context()
         self._context.run(skew.set, lambda: self.skew)
+        self._context.run(skew_at_start.set, skew_now)
         self._acting_task: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[None]] = []
         self._reading = False
@@ -164,6 +176,7 @@ class Member:
             check_key=self._check_key,
             manager="reroll",
             limiter=Limiter(ACTORS, ACTORS),
+            now=self.now,
         )
         self._classes = ClassStatuses(self.store)
         self.watches = self._watch(server)
@@ -173,7 +186,8 @@ class Member:
             watch.list()
 
     def now(self) -> float:
-        return BASE + asyncio.get_running_loop().time() + self.skew
+        """As `controller.clock.steady_time` of this process."""
+        return BASE + asyncio.get_running_loop().time() + self._skew_at_start
 
     def _watch(self, server: Server) -> list[Watch]:
         watches = []
@@ -236,10 +250,16 @@ class Member:
         lead = self.acting.lead
         if lead is None:
             return []
-        found = {
+        found: dict[str, Iterable[WorkloadId]] = {
             "changes that wait to settle": lead.term.settling._since,
-            "writes without an answer": lead.term.ledger._unanswered,
-            "what is unfinished": lead.reconciler.unfinished(),
+            "writes without an answer, which were done": [
+                workload
+                for workload, unanswered in lead.term.ledger._unanswered.items()
+                if (entry := self.store.workload(workload)) is not None
+                and entry.record.applied == unanswered.decision.applied
+                and not entry.record.unsaved
+            ],
+            "what is unfinished": list(lead.term.modes.all_unfinished()),
         }
         return [f"it remembers {what}: {', '.join(map(str, left))}" for what, left in found.items() if left]
 
@@ -267,7 +287,10 @@ class Member:
         self.say(WorkloadId(kind, "shop", name), reason, note, warning)
 
     def say(self, workload: WorkloadId, reason: str, note: str, warning: bool) -> None:
-        self.said.append(Said(BASE + asyncio.get_running_loop().time(), workload, reason, note, warning))
+        said = Said(BASE + asyncio.get_running_loop().time(), workload, reason, note, warning)
+        self.said.append(said)
+        if reason != NOTE:
+            self.heard(said)
 
 
 def _in_order(asked: tuple[WorkloadId, ConfigId | None]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -80,6 +80,8 @@ class Play:
         self._told: set[str] = set()
         self._started = 0
         self._sleep = 0.0
+        self._skew = 0.0
+        """Of the machine on which the next controller starts."""
         self._changed = self._closed = False
         self.exact = True
         """No time has passed between the first change since the last rest, and the arrival of the last one."""
@@ -132,6 +134,7 @@ class Play:
         if self._sleep:
             seconds, self._sleep = self._sleep, 0.0
             await asyncio.sleep(seconds)
+            self.wire.give_up(self._loop.time())
         await self._breathe()
 
     async def _breathe(self) -> None:
@@ -354,7 +357,7 @@ class Play:
         number = self._choose(5)
         if number == 0 and self.members:
             member = self._one(self.members)
-            member.skew = (0.0, -4000.0, -15.0, 15.0, 4000.0)[self._choose(5)]
+            member.skew = self._skew = (0.0, -4000.0, -15.0, 15.0, 4000.0)[self._choose(5)]
             self._say(f"{member.name}: its clock is set {member.skew:+.0f} s off")
         elif number in (1, 2) and self.flavour.elected:
             leader = next((member for member in self.members if member.leading), None)
@@ -370,7 +373,12 @@ class Play:
 
     def _start(self) -> None:
         self._started += 1
-        member = Member(f"c{self._started}", self.server, self.wire, DEFAULTS, self._told)
+        member = Member(
+            f"c{self._started}", self.server, self.wire, DEFAULTS, self._told, skew_now=self._skew
+        )
+        member.heard = lambda said: self._say(
+            f"{member.name} tells of {said.workload}: {said.reason}: {said.note}"
+        )
         self.members.append(member)
         self._say(f"{member.name} starts")
         if not self.flavour.elected or not any(other.leading for other in self.members):

@@ -37,7 +37,8 @@ def test_a_seed_repeats_exactly() -> None:
     flavour = PEOPLE._replace(faults=True, members=2)
     with played():
         for seed in range(20):
-            first, second = [], []
+            first: list[str] = []
+            second: list[str] = []
             play(flavour, seed, steps=first)
             play(flavour, seed, steps=second)
             assert len(first) > 20

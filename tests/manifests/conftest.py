@@ -14,9 +14,13 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if session.config.option.collectonly or not any(HERE in item.path.parents for item in session.items):
+    if session.config.option.collectonly or not any(map(_runs_them, session.items)):
         return
     for name in PROGRAMS:
         # Without Go the tests are skipped; where it can't be built, they say why.
         with contextlib.suppress(GoMissing, OSError, subprocess.SubprocessError):
             program(name)
+
+
+def _runs_them(item: pytest.Item) -> bool:
+    return HERE in item.path.parents and item.get_closest_marker("slow") is not None

@@ -5,6 +5,8 @@ import pytest
 from devcluster.programs import PROGRAMS, program
 from tests.manifests.programs import located, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("name", "arguments", "version"),

@@ -61,14 +61,14 @@ class TestJsonPatch:
             {"op": "odd", "path": "/a"},
         ],
     )
-    def test_does_not_fit(self, operation: Any) -> None:
+    def test_an_operation_that_does_not_fit_changes_nothing(self, operation: Any) -> None:
         document = {"a": 1, "l": ["y"]}
         with pytest.raises(TestFailed):
             json_patch(document, [{"op": "add", "path": "/first", "value": 1}, operation])
         assert document == {"a": 1, "l": ["y"]}
 
     @pytest.mark.parametrize("patch", [{}, "x", [1], [{"op": "add"}], [{"op": "add", "path": "/a"}], [{"op": "remove", "path": "a"}], [{"op": "copy", "path": "/a"}]])  # fmt: skip
-    def test_is_none(self, patch: Any) -> None:
+    def test_what_is_no_json_patch_is_refused(self, patch: Any) -> None:
         with pytest.raises(PatchError):
             json_patch({"a": 1}, patch)
 
@@ -238,6 +238,6 @@ class TestStrategicMergePatch:
             {"containers": [{"name": "a", "$patch": "odd"}]},
         ],
     )
-    def test_is_none(self, patch: Any) -> None:
+    def test_what_is_no_strategic_patch_is_refused(self, patch: Any) -> None:
         with pytest.raises(PatchError):
             self.patched(patch)

@@ -234,7 +234,9 @@ class TestWhatItDoesNotKnow:
             ("/logs/x", "/logs/x"),
         ],
     )
-    async def test_is_said(self, client: Client, path: str, word: str) -> None:
+    async def test_what_the_sandbox_does_not_know_is_named(
+        self, client: Client, path: str, word: str
+    ) -> None:
         with pytest.raises(NotFound, match=f"the sandbox does not know .*{word}"):
             await client.get(path)
 

@@ -160,7 +160,7 @@ class TestHistory:
         assert changes[1].object["data"] == {"x": "1"}
         assert changes[1].version == storage.version
 
-    def test_forgotten(self, storage: Storage) -> None:
+    def test_changes_that_are_forgotten_are_expired(self, storage: Storage) -> None:
         storage.create(CONFIG_MAP, obj("a"))
         version = storage.version
         storage.create(CONFIG_MAP, obj("b"))

@@ -22,7 +22,7 @@ from msgspec import Struct
 ALLOWANCE: Final = 0.25
 """Seconds that an answer may take longer than with few in flight."""
 
-FIRST: Final = 10
+FIRST: Final = 20
 """The limit before anything is known."""
 
 _STEPS: Final = 4

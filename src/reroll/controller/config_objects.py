@@ -11,10 +11,10 @@ deletion (`controller.tombstones`).
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, Protocol, TypeAlias
 
+from reroll.controller.clock import steady_time
 from reroll.controller.content_history import ContentHistory
 from reroll.controller.tombstones import Tombstones
 from reroll.core.digests import DigestKey, config_map_digests, keyed, secret_digests
@@ -28,6 +28,8 @@ READ_AGAIN: frozenset[ConfigKind] = frozenset(("configmap", "secret"))
 """The kinds of which one object can be read by itself. What is known of a SecretProviderClass is put together."""
 DOUBTFUL = Unknown("it is being read again, because another client has recorded other content", reading=True)
 """The state of an object that may be older here than on the server."""
+OUTDATED = Unknown("it is being read, because a list named another version", reading=True)
+"""The state of an object of which an older content is held here."""
 NOT_MOUNTED = Unknown("no pod is known to have it mounted")
 """The state of a SecretProviderClass without a SecretProviderClassPodStatus: what is recorded of it stays."""
 
@@ -88,7 +90,7 @@ class ConfigObjects:
         read_all: bool = False,
         selected: Callable[[Mapping[str, str]], bool] | None = None,
         content: Digester = content,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = steady_time,
     ) -> None:
         self.key = key
         self.flags = flags
@@ -121,7 +123,9 @@ class ConfigObjects:
         """What is known of one."""
         record = self._held[config.kind].get(config.namespace, {}).get(config.name)
         if record is not None:
-            return DOUBTFUL if config in self._doubtful else record
+            if config in self._doubtful:
+                return DOUBTFUL
+            return OUTDATED if config in self._outdated else record
         if config.kind == "secretproviderclass":
             return NOT_MOUNTED
         problem = self._problem(config)
@@ -140,7 +144,17 @@ class ConfigObjects:
 
     def state_at(self, config: ConfigId, version: int) -> ConfigState:
         """What was known of one at that version of the server."""
-        return self._history.at(config, version) or self.state(config)
+        # Also where it is in doubt: if it was older here, the read that is under way corrects the start.
+        held = self._held[config.kind].get(config.namespace, {}).get(config.name)
+        return self._history.at(config, version) or held or self.state(config)
+
+    def states_after(self, config: ConfigId, version: int) -> list[ConfigRecord]:
+        """All contents that it has had since that version of the server, as far as they were seen."""
+        held = self._held[config.kind].get(config.namespace, {}).get(config.name)
+        states = self._history.after(config, version)
+        if isinstance(held, ConfigRecord) and held.version > version:
+            states.append(held)
+        return [state for state in states if isinstance(state, ConfigRecord)]
 
     def existing(self, kind: ConfigKind, namespace: str) -> Iterable[str]:
         """Names of all of this kind in a namespace."""

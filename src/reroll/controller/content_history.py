@@ -44,6 +44,12 @@ class ContentHistory:
         self._order = deque((when, config) for when, config in self._order if not gone(config))
         self._states = {config: states for config, states in self._states.items() if not gone(config)}
 
+    def after(self, config: ConfigId, version: int) -> list[ConfigState]:
+        """The states that it came into and left again after that version of the server."""
+        states = self._states.get(config, ())
+        began = [0, *(until for until, _ in states)]
+        return [state for since, (_, state) in zip(began, states, strict=False) if since > version]
+
     def at(self, config: ConfigId, version: int) -> ConfigState | None:
         """Its state at that version of the server; None: as it is now, as far as is known."""
         for until, state in self._states.get(config, ()):

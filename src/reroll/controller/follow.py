@@ -14,6 +14,7 @@ from typing import Final, Protocol, TypeAlias
 
 from msgspec.structs import replace
 
+from reroll.controller.clock import steady_time
 from reroll.controller.entry import Entry
 from reroll.core.follow import Following, Report, begin, step
 from reroll.core.proof import is_superseded
@@ -60,7 +61,7 @@ class Follow:
         *,
         why: Why = _unasked,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = steady_time,
     ) -> None:
         self._ends, self._counts, self._why = ends, counts, why
         self._clock, self._now = clock, now

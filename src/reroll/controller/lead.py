@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from reroll.controller.clock import steady_time
 from reroll.controller.concurrency import Limiter
 from reroll.controller.entry import Entry
 from reroll.controller.follow import Follow
@@ -53,7 +54,7 @@ class Acting:
         check_key: Callable[[], Awaitable[bool]],
         manager: str,
         limiter: Limiter,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = steady_time,
     ) -> None:
         self.store = store
         self.api = api
@@ -135,8 +136,10 @@ class Lead:
 
     async def act(self, actors: int, stopping: asyncio.Event) -> None:
         """Ask about every workload, and act until `stopping` is set."""
-        for workload in list(self._acting.store.workloads()):
-            self.ask(workload, "start")
+        for entry in list(self._acting.store.entries()):
+            # Those to be adopted are one crowd. Of the others few have anything to be done, and do not wait behind it.
+            workload = entry.record.id
+            self.ask(workload, "start" if entry.record.applied is None else workload.namespace)
         await self._worker.run(actors, stopping, STOP_WITHIN)
         await self._finish()
 

@@ -14,6 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from reroll.controller.ages import Ages
+from reroll.controller.clock import steady_time
 from reroll.controller.ledger import TRUCE
 from reroll.controller.metrics import Metrics
 from reroll.controller.result import Again, Done, Held, Result
@@ -64,7 +65,7 @@ class Reconciler:
         metrics: Metrics,
         *,
         check_key: Callable[[], Awaitable[bool]],
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = steady_time,
         manager: str = "reroll",
     ) -> None:
         self._store = store

@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from reroll.controller.entry import Entry
-from reroll.core.compare import current
+from reroll.core.compare import compare
 from reroll.core.observe import version_number
 from reroll.core.order import is_later
 from reroll.core.records import Applied, ConfigId, ConfigRecord, ConfigState, WorkloadRecord
@@ -22,6 +22,7 @@ class Contents(Protocol):
     """What is asked of the config objects."""
 
     def state_at(self, config: ConfigId, version: int) -> ConfigState: ...
+    def states_after(self, config: ConfigId, version: int) -> list[ConfigRecord]: ...
 
 
 def pods_start(previous: Entry | None, entry: Entry) -> bool:
@@ -57,16 +58,42 @@ def corrected(entry: Entry, config: ConfigId, content: ConfigRecord, key_id: str
     return record
 
 
-def mixed(entry: Entry, config: ConfigId, content: ConfigRecord) -> WorkloadRecord:
-    """The same, where an object changed while pods are being replaced: whatever it is changed to later, those that
-    start now have read this."""
-    record, known = entry.record, entry.record.started_with or entry.record.applied
-    if known is None or entry.progress is None or entry.progress.complete:
-        return record
-    short = config.short(record.id.namespace)
+def mixed_ahead(entry: Entry, contents: Contents, key_id: str) -> WorkloadRecord:
+    """The record of a workload whose pods are being replaced as of now, by whomever: what is known already of its
+    configuration at that moment and after it. A change can come between a decision and its patch, and ahead of the
+    answer to that."""
+    record = entry.record
+    version = version_number(record.resource_version)
     for c in entry.consumed:
-        if c.config == config and short in known.configs and known.configs[short] != current(content, c):
-            return replace(record, mixed=record.mixed | {short})
+        for content in (contents.state_at(c.config, version), *contents.states_after(c.config, version)):
+            record = mixed(replace(entry, record=record), c.config, content, key_id)
+    return record
+
+
+def mixed(entry: Entry, config: ConfigId, content: ConfigState, key_id: str) -> WorkloadRecord:
+    """The same, where an object changed while pods are being replaced: whatever it is changed to later, those that
+    start now have read this. The news of it can come after the news that the rollout is complete."""
+    record, known = entry.record, entry.record.started_with or entry.record.applied
+    if known is None or entry.progress is None:
+        return record
+    late = isinstance(content, ConfigRecord) and content.version < record.complete_at
+    if entry.progress.complete and not late:
+        return record
+    home, policy = record.id.namespace, entry.policy
+    for c in entry.consumed:
+        if c.config != config:
+            continue
+        found = compare(
+            c,
+            content,
+            known,
+            home=home,
+            rekeyed=known.key_id != key_id,
+            on_create=policy.on_create,
+            on_delete=policy.on_delete,
+        )
+        if found.stale or found.vanished:
+            return replace(record, mixed=record.mixed | {found.short})
     return record
 
 

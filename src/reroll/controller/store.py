@@ -8,12 +8,12 @@ consumes are derived (`derive`) and indexed (`index`), the start of its pods is 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Collection, Iterable
 
 from msgspec.structs import replace
 
 from reroll.controller import starts
+from reroll.controller.clock import steady_time
 from reroll.controller.config_objects import READ_AGAIN, ConfigObjects, Event
 from reroll.controller.derive import Derivation, same_sources
 from reroll.controller.entry import Entry as Entry
@@ -57,7 +57,7 @@ class Store:
         ask: Ask = lambda workload, cause: None,
         want: Callable[[ConfigId], None] = lambda config: None,
         arrived: Callable[[Event, ConfigId, int], None] = lambda event, config, version: None,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = steady_time,
     ) -> None:
         self.kinds = rules.kinds
         self.marks = rules.marks
@@ -172,6 +172,11 @@ class Store:
                 if any(pattern.matches(config, workload.namespace) for pattern in entry.patterns):
                     self._keep(self._as_absent(entry, config) if created else entry.record, entry.progress)
         for workload in self._index.consumers(config):
+            if not appeared:
+                entry = self._workloads[workload]
+                record = starts.mixed(entry, config, self.configs.state(config), self.configs.key.id)
+                if record is not entry.record:
+                    self._workloads[workload] = replace(entry, record=record)
             self.ask(workload, config)
 
     def _as_absent(self, entry: Entry, config: ConfigId) -> WorkloadRecord:
@@ -189,7 +194,7 @@ class Store:
         for workload in self._index.consumers(config):
             entry = self._workloads[workload]
             record = starts.corrected(entry, config, content, self.configs.key.id)
-            record = starts.mixed(replace(entry, record=record), config, content)
+            record = starts.mixed(replace(entry, record=record), config, content, self.configs.key.id)
             if record is not entry.record:
                 self._workloads[workload] = replace(entry, record=record)
 
@@ -225,9 +230,9 @@ class Store:
         record = self._with_its_template(self._overlay.amended(record), previous)
         complete = how_far is not None and how_far.complete
         record = with_revisions(record, previous, complete=complete, fresh=fresh)
-        if entry is not None:
-            self._doubt(entry, record)
         self._put(entry, record, how_far, live=live)
+        if entry is not None or live:
+            self._doubt(entry, self._workloads[workload])
         for borrower in list(self._borrowers.get(workload, ())):
             self._borrow_again(borrower, live=live)
 
@@ -268,8 +273,10 @@ class Store:
         else:
             kept = self._keep(record, how_far)
         if live and starts.pods_start(entry, kept):
-            started = starts.noted(kept, self.configs, self.configs.key.id)
-            self._workloads[record.id] = replace(kept, record=started)
+            kept = replace(kept, record=starts.noted(kept, self.configs, self.configs.key.id))
+        if live and entry is not None and _pods_come(entry, kept):
+            kept = replace(kept, record=starts.mixed_ahead(kept, self.configs, self.configs.key.id))
+        self._workloads[record.id] = kept
         if entry is None or not same or _to_ask(entry, kept):
             self.ask(record.id, None)
 
@@ -310,14 +317,14 @@ class Store:
             live = live and bool(entry.record.template_hash)
             self._put(entry, with_revisions(record, entry.record, complete=False), entry.progress, live=live)
 
-    def _doubt(self, entry: Entry, record: WorkloadRecord) -> None:
-        """Another client changed what is recorded as applied: another controller, which may know more. Where it
+    def _doubt(self, before: Entry | None, entry: Entry) -> None:
+        """Another client wrote what is recorded as applied: another controller, which may know more. Where it
         recorded another content than is held here, our watch may lag behind, and to roll for it would be to roll
         back. It is read again first."""
-        now = record.applied
-        if now is None or record.unsaved or now == entry.record.applied:
+        record, now = entry.record, entry.record.applied
+        if now is None or record.unsaved or self._overlay.wrote(record.id, now):
             return
-        if self._overlay.wrote(record.id, now):
+        if before is not None and now == before.record.applied:
             return
         for c in entry.consumed:
             short = c.config.short(record.id.namespace)
@@ -361,6 +368,13 @@ def _to_ask(before: Entry, now: Entry) -> bool:
         return True
     a, b = before.record, now.record
     return replace(a, resource_version=b.resource_version, generation=b.generation) != b
+
+
+def _pods_come(before: Entry, now: Entry) -> bool:
+    """Do pods start from here on: of another revision, or more of the same?"""
+    was, is_ = before.progress, now.progress
+    begins = was is not None and was.complete and is_ is not None and not is_.complete
+    return begins or before.record.revision != now.record.revision
 
 
 def _stage(how_far: Progress | None) -> tuple[str, bool, float]:

@@ -354,7 +354,7 @@ def _by_another(s: Situation, proof: Proof, record: Decision, reason: str, *, si
 def _put_back(w: WorkloadRecord, proof: Old) -> str:
     """In words, who put a template back, and what its pods run."""
     who = w.template_change.by or "another client"
-    return f"{who} put its pod template back to an older revision: {proof.words} run older configuration"
+    return f"{who} put the pod template back to an older revision: {proof.words} run older configuration"
 
 
 _SAYS: Mapping[How, tuple[str, ...]] = {
@@ -394,7 +394,9 @@ def _compare(
 def _with_mixed(s: Situation, f: Comparison) -> Comparison:
     """What is as recorded, and was not while pods were being replaced, has changed for those that started then."""
     state = s.states[f.consumed.config]
-    if f.stale is not None or f.short not in s.workload.mixed or not isinstance(state, ConfigRecord):
+    if f.stale is not None or f.write or f.short not in s.workload.mixed:
+        return f
+    if not isinstance(state, ConfigRecord):
         return f
     config, references = f.consumed.config, f.consumed.references
     return replace(
@@ -558,7 +560,7 @@ def _what_runs(s: Situation, before: Applied) -> tuple[Runs, str]:
             return _by_their_ages(s, pods)
         if pods is not None:
             of = f"{older} of {pods.count} pods"
-        return "older", f"recorded; {of} run older configuration, because {who} put its pod template back"
+        return "older", f"recorded; {of} run older configuration, because {who} put the pod template back"
     if before.since:
         older = pods.before(before.since) if pods is not None else 0
         if progress is None or (progress.complete and not older):

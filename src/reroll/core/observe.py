@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from reroll.core import applied as record_of
 from reroll.core.authors import Wrote, author
 from reroll.core.kinds import (
+    CRON_JOB,
     DEPLOYMENT,
     DEPLOYMENT_CONFIG,
     JOB,
@@ -211,9 +212,14 @@ def _finished(status: StatusObject) -> bool:
 
 
 def is_fresh(obj: WorkloadObject, kind: str) -> bool:
-    """Has its controller not seen it yet? One that a watch tells of as it happens was created just now, then: another
-    that appears, because it got a label that is looked for, has a status."""
-    return kind in FOLLOWED and obj.metadata.generation == 1 and obj.status.observed_generation in (0, "")
+    """Has it no pods yet, because its controller has done nothing about it? One that a watch tells of as it happens was
+    created just now, then: another that appears, because it got a label that is looked for, has a status."""
+    status = obj.status
+    if kind in FOLLOWED:
+        untouched = status.observed_generation in (0, "")
+    else:
+        untouched = kind in (JOB.id, CRON_JOB.id) and not (status.start_time or status.last_schedule_time)
+    return untouched and obj.metadata.generation == 1
 
 
 def status_of(obj: WorkloadObject, kind: str) -> RolloutStatus | None:
@@ -433,6 +439,7 @@ def workload_record(
         mixed=_mixed(previous, (hashed, mark), applied),
         revisions=previous.revisions if previous is not None else None,
         origin=previous.origin if previous is not None else "unseen",
+        complete_at=previous.complete_at if previous is not None else 0,
         # A Job that is suspended has no pods, and reads the new content when it is resumed.
         replicas=0 if kind == JOB.id and obj.spec.suspend else obj.spec.replicas,
         paused=obj.spec.paused,
@@ -481,11 +488,12 @@ def with_revisions(
             origin = "returned" if present in known else "new"
             known = (*(each for each in known if each != present), present)
             known = known if len(known) <= _REVISIONS else None
+    at = previous.complete_at if previous is not None and previous.uid == record.uid else 0
     if complete and known != (present,):
-        known = (present,)
-    if record.revisions == known and record.origin == origin:
+        known, at = (present,), version_number(record.resource_version)
+    if (record.revisions, record.origin, record.complete_at) == (known, origin, at):
         return record
-    return replace(record, revisions=known, origin=origin)
+    return replace(record, revisions=known, origin=origin, complete_at=at)
 
 
 _REVISIONS: Final = 16

@@ -6,8 +6,9 @@ from typing import Final
 
 from reroll.core.records import Change
 
-CONTRADICTION: Final = 10.0
-"""Seconds by which arrivals must contradict resourceVersions before arrivals are believed."""
+CONTRADICTION: Final = 300.0
+"""Seconds by which arrivals must contradict resourceVersions before arrivals are believed: longer than a watch that is
+dead goes unnoticed (`kube.client`: 75 s) and is opened again, twice over. Arrivals are of a clock that is not set."""
 
 
 def is_later(a: Change, b: Change) -> bool:

@@ -230,6 +230,8 @@ class WorkloadRecord(Struct, frozen=True, gc=False):
     """The revisions that its pods can be of, the present one last; None: not known."""
     origin: Origin = "unseen"
     """How the pods of the present revision came to be."""
+    complete_at: int = 0
+    """The resourceVersion with which the last rollout was seen to be complete; 0: it was not seen."""
     mixed: frozenset[str] = frozenset()
     """What it consumes (`ConfigId.short`) that had other content than is recorded while its pods were being replaced:
     those that started then have read that."""

@@ -23,6 +23,9 @@ from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
 NAMESPACE: Final = "reroll-demo"
 LABELS: Final = {"app.kubernetes.io/managed-by": "reroll-demo"}
 MANIFESTS: Final = ("web", "api", "worker", "cache")
+OPERATOR: Final = "shop-operator"
+"""Who applies those of `OPERATED`, as an operator does that makes Deployments from a resource of its own."""
+OPERATED: Final = ("api",)
 GONE_WITHIN = 120.0
 """Seconds that the removal of a namespace may take."""
 
@@ -69,12 +72,18 @@ def manifests() -> list[Object]:
     return sorted(objects, key=lambda each: "template" in each.get("spec", {}))
 
 
-async def apply(client: Client, namespace: str) -> int:
-    """Create the app, and return how many objects that are. Raises ApiError."""
+async def apply(client: Client, operator: Client, namespace: str) -> int:
+    """Create the app, and return how many objects that are. `operator` writes as `OPERATOR`. Raises ApiError."""
     objects = manifests()
     config = [each for each in objects if "template" not in each.get("spec", {})]
     await asyncio.gather(*(_apply(client, namespace, each) for each in config))
-    await asyncio.gather(*(_apply(client, namespace, each) for each in objects[len(config) :]))
+    workloads = objects[len(config) :]
+    await asyncio.gather(
+        *(
+            _apply(operator if each["metadata"]["name"] in OPERATED else client, namespace, each)
+            for each in workloads
+        )
+    )
     return len(objects)
 
 

@@ -186,8 +186,8 @@ def pod_problems(pods: Iterable[Object]) -> list[str]:
 
 
 def events_of_reroll(events: list[Object]) -> Iterable[EventView]:
-    """What reroll told, of all Events."""
-    for event in events:
+    """What reroll told, of all Events, in the order of time."""
+    for event in sorted(events, key=lambda event: event.get("eventTime") or ""):
         if event.get("reportingController") != _REPORTER:
             continue
         count = (event.get("series") or {}).get("count", 1)

@@ -74,14 +74,17 @@ async def run(
 async def _run(options: Options, board: Board, pause: Pause | None, linger: Linger | None) -> DemoResult:
     board.namespace = options.namespace
     board.steps = [Shown(step.title, step.command, step.expected, step.outcome) for step in options.steps]
-    async with _cluster(options, board) as (config, connection, kubeconfig), Client(config) as client:
-        client.field_manager = "reroll-demo"
+    async with (
+        _cluster(options, board) as (config, connection, kubeconfig),
+        Client(config, field_manager="reroll-demo") as client,
+        Client(config, field_manager=example.OPERATOR) as operator,
+    ):
         board.cluster = f"{await _version(client)}, {_where(options, config)}"
         promise = "kept" if options.keep else "removed at the end"
         board.say(f"cluster: {board.cluster}")
         board.say(f"namespace: {options.namespace}, made for this and {promise}; nothing else is written")
-        async with _app(options, board, client):
-            stage = Stage(client, options.namespace, board, connection)
+        async with _app(options, board, client, operator):
+            stage = Stage(client, operator, options.namespace, board, connection)
             try:
                 results = await _steps(options, board, stage, pause)
             finally:
@@ -137,7 +140,7 @@ async def _cluster(options: Options, board: Board) -> AsyncIterator[tuple[Cluste
 
 
 @asynccontextmanager
-async def _app(options: Options, board: Board, client: Client) -> AsyncIterator[None]:
+async def _app(options: Options, board: Board, client: Client, operator: Client) -> AsyncIterator[None]:
     """The namespace with the app in it."""
     board.doing(f"making namespace {options.namespace}")
     if await example.claim_namespace(client, options.namespace):
@@ -145,7 +148,7 @@ async def _app(options: Options, board: Board, client: Client) -> AsyncIterator[
     whole = False
     try:
         board.doing("applying the example app: three Deployments, a StatefulSet and what they consume")
-        count = await example.apply(client, options.namespace)
+        count = await example.apply(client, operator, options.namespace)
         board.say(f"applied {count} objects")
         yield
         whole = True
@@ -287,11 +290,16 @@ def compare(step: Step, before: Look, after: Look) -> str:
 
 def why(step: Step, before: Look, after: Look, board: Board) -> dict[str, str]:
     """Events about the rollouts of this step; where nothing was rolled, reroll's last word on it."""
-    reasons = {event.workload: event.note.removeprefix("rolled: ") for event in new_events(before, after)}
+    reasons: dict[str, str] = {}
+    for event in new_events(before, after):
+        note = event.note.removeprefix("rolled: ")
+        reasons[event.workload] = (
+            f"{reasons[event.workload]}; then {note}" if event.workload in reasons else note
+        )
     for name in step.about:
         told = board.last_decision(name)
-        note = reasons.get(name)
-        if told is not None and (note is None or _is_cut(note, told.reason)):
+        known = reasons.get(name)
+        if told is not None and (known is None or _is_cut(known, told.reason)):
             reasons[name] = told.reason
     return reasons
 

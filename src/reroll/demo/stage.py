@@ -12,7 +12,7 @@ import msgspec
 from reroll.demo.board import Board
 from reroll.demo.controller_process import ControllerProcess, Line
 from reroll.demo.error import StepFailed
-from reroll.demo.observer import DEPLOYMENTS, Look, Observer, pod_problems
+from reroll.demo.observer import DEPLOYMENTS, Look, Object, Observer, pod_problems
 from reroll.demo.undo import undo_patch
 from reroll.kube.client import JSON_PATCH, Client
 from reroll.kube.resources import CONFIG_MAPS, PODS, REPLICA_SETS, SECRETS
@@ -27,10 +27,13 @@ _ACTED_ON = ("roll", "adopt", "record")
 class Stage:
     """What a step can do. Methods raise ApiError, and StepFailed where what they wait for does not come."""
 
-    def __init__(self, client: Client, namespace: str, board: Board, connection: list[str]) -> None:
+    def __init__(
+        self, client: Client, operator: Client, namespace: str, board: Board, connection: list[str]
+    ) -> None:
         self.namespace = namespace
         self.board = board
         self._client = client
+        self._operator = operator
         self._observer = Observer(client, namespace)
         self.controller = ControllerProcess([*connection, *_options(namespace)], self._heard)
         self._base: dict[str, int] = {}
@@ -55,6 +58,20 @@ class Stage:
         current: dict[str, Any] = msgspec.json.decode(await self._client.get(path))
         patch = undo_patch(current, await self._observer.list(REPLICA_SETS))
         await self._client.patch(path, msgspec.json.encode(patch), content_type=JSON_PATCH)
+
+    async def template(self, deployment: str) -> Object:
+        """The pod template of a Deployment as it is now."""
+        found = msgspec.json.decode(await self._client.get(DEPLOYMENTS.path(self.namespace, deployment)))
+        template: Object = found["spec"]["template"]
+        return template
+
+    async def put_back(self, deployment: str, template: Object) -> None:
+        """What an operator does that knows a Deployment by its own resource: it replaces the pod template, and with it
+        whatever others had written there."""
+        body = [{"op": "replace", "path": "/spec/template", "value": template}]
+        await self._operator.patch(
+            DEPLOYMENTS.path(self.namespace, deployment), msgspec.json.encode(body), content_type=JSON_PATCH
+        )
 
     async def start_controller(self) -> None:
         """Raises DemoError when it doesn't become ready."""

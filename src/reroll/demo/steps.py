@@ -10,6 +10,8 @@ from typing import Final
 from msgspec import Struct
 
 from reroll.demo.error import StepFailed
+from reroll.demo.example import OPERATOR
+from reroll.demo.observer import Look
 from reroll.demo.stage import Stage
 
 COUNTRIES: Final = ("at", "be", "ch", "de", "dk", "es", "fr", "it", "nl", "pl")
@@ -17,6 +19,7 @@ QUEUES: Final = ("billing", "mail", "orders", "returns", "stock")
 
 _PUT_BACK_AFTER = 0.3
 _DEAD_FOR = 2.0
+_HALF_WITHIN = 30.0
 
 
 class Step(Struct, frozen=True):
@@ -84,6 +87,22 @@ async def _while_dead(stage: Stage) -> None:
 
 async def _undo(stage: Stage) -> None:
     await stage.undo("web")
+
+
+async def _operator(stage: Stage) -> None:
+    template = await stage.template("api")
+    mark = (await stage.look()).workloads["api"].mark
+
+    def half_rolled(look: Look) -> bool:
+        api = look.workloads["api"]
+        return (
+            api.mark != mark and any(p.new and p.ready for p in api.pods) and not all(p.new for p in api.pods)
+        )
+
+    await stage.config_map("api", {"settings.toml": "page_size = 100\n"})
+    await stage.until(half_rolled, "some pods of api are new, and some are old", _HALF_WITHIN)
+    await stage.put_back("api", template)
+    stage.board.say(f"  {OPERATOR} put the old pod template of api back", "quiet")
 
 
 def _patch(kind: str, name: str, field: str, data: dict[str, str]) -> str:
@@ -166,5 +185,16 @@ STEPS: Final = (
         act=_undo,
         about=("web",),
         rollouts={"web": 1},
+    ),
+    Step(
+        title="An operator undoes it",
+        command=_patch("configmap", "api", "data", {"settings.toml": "page_size = 100"})
+        + f"; {OPERATOR} puts the old pod template of api back",
+        expected="reroll sees that old pods are left, writes its mark again, and all pods follow",
+        outcome="all follow",
+        act=_operator,
+        about=("api",),
+        rollouts={"api": 3},
+        told=("api",),
     ),
 )

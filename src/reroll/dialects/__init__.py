@@ -39,7 +39,28 @@ class Dialects(Struct, frozen=True):
     def resolve_policy(
         self, workload: WorkloadRecord, namespace_annotations: Mapping[str, str], defaults: PolicyDefaults
     ) -> Policy:
-        """The settings in force for `workload`, all dialects and layers together. Never raises."""
+        """The settings in force for `workload`, all dialects and layers together. Never raises.
+
+        Workloads that say the same share one policy: in most clusters that is nearly all of them.
+        """
+        said = (
+            tuple(workload.annotations.items()),
+            tuple(workload.template_annotations.items()),
+            tuple(namespace_annotations.items()),
+        )
+        if sum(len(key) + len(value) for layer in said for key, value in layer) > _SHORT:
+            return self._policy(workload, namespace_annotations, defaults)
+        asked = (self, said, workload.id.kind, workload.id.namespace, defaults)
+        known = _policies.get(asked)
+        if known is None:
+            if len(_policies) >= _MOST:
+                _policies.clear()
+            known = _policies[asked] = self._policy(workload, namespace_annotations, defaults)
+        return known
+
+    def _policy(
+        self, workload: WorkloadRecord, namespace_annotations: Mapping[str, str], defaults: PolicyDefaults
+    ) -> Policy:
         own = native.native_layer(workload.annotations, "the workload")
         misplaced = tuple(_misplaced(workload.template_annotations))
         layers = [replace(own, problems=own.problems + misplaced) if misplaced else own]
@@ -83,6 +104,12 @@ class Dialects(Struct, frozen=True):
             or (key.startswith(_wave.PREFIX) and key != _wave.CONFIG_HASH)
         }
 
+
+_SHORT = 1024
+"""Characters of annotations up to which their policy is kept for others that say the same."""
+_MOST = 4096
+"""Policies that are kept."""
+_policies: dict[tuple[object, ...], Policy] = {}
 
 ALL = Dialects()
 """Those that are understood unless a setting says otherwise."""

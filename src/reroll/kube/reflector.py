@@ -120,12 +120,25 @@ class _EventObject(msgspec.Struct, gc=False):
     metadata: _EventMeta = msgspec.field(default_factory=_EventMeta)
 
 
+class _ListedMeta(msgspec.Struct, gc=False, rename="camel"):
+    name: str = ""
+    namespace: str = ""
+    resource_version: str = ""
+
+
+class _Listed(msgspec.Struct, gc=False):
+    """Of an object of a list of names: its annotations are not needed."""
+
+    metadata: _ListedMeta = msgspec.field(default_factory=_ListedMeta)
+
+
 class _WatchEvent(msgspec.Struct, gc=False):
     type: str
     object: msgspec.Raw
 
 
 _decode_event = msgspec.json.Decoder(_WatchEvent).decode
+_decode_listed = msgspec.json.Decoder(_Listed).decode
 _decode_meta = msgspec.json.Decoder(_EventObject).decode
 _decode_status = msgspec.json.Decoder(Status).decode
 
@@ -340,7 +353,7 @@ class Reflector(Generic[T]):
         if self._listed is None:
             self._apply(raw, live=False, seen=seen)
             return
-        meta = _decode_meta(raw).metadata
+        meta = _decode_listed(raw).metadata
         if seen is not None:
             seen.add((meta.namespace, meta.name))
         try:

@@ -59,7 +59,7 @@ def check(deployment: str, **more: str) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
-def test_covered(covered: tuple[str, ...], expected: list[str], kind: str) -> None:
+def test_each_template_has_its_checksum(covered: tuple[str, ...], expected: list[str], kind: str) -> None:
     assert check(workload(*covered, kind=kind)) == expected
 
 

@@ -34,7 +34,7 @@ TOKENS = {
 
 @pytest.mark.parametrize("what", TOKENS)
 @pytest.mark.parametrize("form", ["{}", "token={}\nmore", 'auth: "{}"'])
-def test_tokens(what: str, form: str) -> None:
+def test_a_token_in_a_config_map_is_found(what: str, form: str) -> None:
     target = config("app", data={"settings": form.format(TOKENS[what])})
     assert rules(target) == ["R403"]
     done = report(target)

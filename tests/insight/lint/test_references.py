@@ -62,7 +62,7 @@ def kind_of(how: str) -> str:
 
 
 @pytest.mark.parametrize("how", WAYS)
-def test_there(how: str) -> None:
+def test_what_exists_is_no_finding(how: str) -> None:
     target = config("app-config", kind_of(how), data={"level": "aQ=="})
     assert rules(by(how, "app-config"), target, complete=True) == []
 
@@ -80,7 +80,7 @@ def test_the_other_kind_is_not_it(how: str) -> None:
 
 
 @pytest.mark.parametrize("how", WAYS)
-def test_almost(how: str) -> None:
+def test_the_nearest_name_is_proposed(how: str) -> None:
     target = config("app-config", kind_of(how), data={"level": "aQ=="})
     (found,) = [one for one in findings(by(how, "app-confg"), target) if one.rule != "R202"]
     assert (found.rule, found.severity) == ("R102", "warning")
@@ -265,7 +265,9 @@ FOLLOWERS: list[tuple[dict[str, str], dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("own", "carried"), FOLLOWERS)
-def test_followed(own: dict[str, str], carried: dict[str, str]) -> None:
+def test_a_sub_path_that_reroll_or_another_follows_is_no_finding(
+    own: dict[str, str], carried: dict[str, str]
+) -> None:
     both = deployment(
         container={**mount(subPath="level"), **env("app-config")},
         volumes=VOLUME,
@@ -276,7 +278,7 @@ def test_followed(own: dict[str, str], carried: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("own", [{"reroll.dev/auto": "false"}, {"reloader.stakater.com/auto": "false"}, {}])
-def test_not_followed(own: dict[str, str]) -> None:
+def test_a_sub_path_that_nobody_follows_is_told(own: dict[str, str]) -> None:
     both = deployment(
         container={**mount(subPath="level"), **env("app-config")}, volumes=VOLUME, annotations=own
     )

@@ -152,7 +152,9 @@ def test_of_namespaces() -> None:
         ({"reloader.stakater.com/search": "true"}, {CM: "app", SECRET: "db"}, ["R606", "R606"]),
     ],
 )
-def test_hidden(own: dict[str, str], carried: dict[str, str], expected: list[str]) -> None:
+def test_a_setting_that_another_one_hides_is_told(
+    own: dict[str, str], carried: dict[str, str], expected: list[str]
+) -> None:
     found = [one.rule for one in findings(deployment(annotations=own, carried=carried)) if one.rule == "R606"]
     assert found == expected
 
