@@ -11,7 +11,6 @@ from reroll.kube.client import MERGE_PATCH
 from reroll.kube.errors import ApiError, Unreachable
 from tests.interleavings.server import Server
 
-
 PATIENCE = 60.0
 """Seconds that the client waits for an answer, at most."""
 

@@ -24,7 +24,7 @@ from tests.interleavings.jobs import finished
 from tests.interleavings.ledger import WORKLOADS, template_of, workload_id
 from tests.interleavings.member import CONFIG_KINDS, KEY, Fault, Member
 from tests.interleavings.pods import Use, uses
-from tests.interleavings.server import Object, going
+from tests.interleavings.server import CLASSES, Object, going
 
 if TYPE_CHECKING:
     from tests.interleavings.play import Play
@@ -77,7 +77,12 @@ def _stale_pods(play: Play) -> Iterator[str]:
                 continue
             old = list(_old(play, pod, template_of(plural, found)))
             since = max((play.ledger.ages.get(use, 0.0) for use in old), default=0.0)
-            if old and not _left(found) and not _told(play, workload, since) and not _adopted(play, workload, pod, since):
+            if (
+                old
+                and not _left(found)
+                and not _told(play, workload, since)
+                and not _adopted(play, workload, pod, since)
+            ):
                 yield (
                     f"{workload}: pod {pod['metadata']['name']} runs old content of "
                     f"{', '.join(map(str, old))}, and nobody was told"
@@ -89,7 +94,12 @@ def _old(play: Play, pod: Object, template: Object) -> Iterator[Use]:
     read = play.pods.read[pod["metadata"]["uid"]]
     for use in uses(template):
         now = play.ledger.content(use)
-        if use in read and now is not None and read[use] != now:
+        if use not in read or now is None:
+            continue
+        if use.plural == CLASSES:
+            if int(read[use] or 0) < int(now):  # a newer one was mounted by this pod alone
+                yield use
+        elif read[use] != now:
             yield use
 
 
@@ -134,7 +144,9 @@ def _rollouts(play: Play) -> Iterator[str]:
         if flavour.faults or not play.exact or ledger.foreign[workload] or workload not in ledger.at_first:
             continue
         before, now = ledger.at_first[workload], ledger.contents[workload]
-        if None in before.values() or None in now.values() or not _rolls(play, workload):
+        if any(of[use] is None for of in (before, now) for use in of if use.plural != CLASSES) or not _rolls(
+            play, workload
+        ):
             continue
         due = int(before != now)
         if rolled != due and not (_held_back(found) and due <= rolled <= changes):

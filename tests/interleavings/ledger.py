@@ -12,10 +12,10 @@ from collections.abc import Callable
 from reroll.core.applied import APPLIED, CONFIG, RESTARTING, STANDS_IN_FOR
 from reroll.core.records import WorkloadId
 from tests.interleavings.pods import Use, content, uses
-from tests.interleavings.server import KINDS, Object, Server, Write
+from tests.interleavings.server import KINDS, STATUSES, Object, Server, Write
 
 WORKLOADS = ("deployments", "statefulsets", "jobs", "cronjobs")
-CONFIG_PLURALS = ("configmaps", "secrets")
+CONFIG_PLURALS = ("configmaps", "secrets", STATUSES)
 REROLL = "reroll"
 
 Contents = dict[Use, str | None]
@@ -45,6 +45,8 @@ class Ledger:
         self._last: dict[Use, str] = {}
         self.adopted: dict[WorkloadId, float] = {}
         """When reroll wrote a record where there was none."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called when what somebody consumes became another."""
         self.jobs: set[str] = set()
         """Jobs that have to be there."""
         self.begin()
@@ -77,6 +79,7 @@ class Ledger:
             now = {use: content(self._server, use) for use in used}
             if now != self.contents[workload]:
                 self.changes[workload] += 1
+                self.changed()
                 for use, value in now.items():
                     if value is not None and value != self._last.get(use):
                         self._last[use], self.ages[use] = value, self._now()
