@@ -1,11 +1,13 @@
 """Builds the controller and runs it: the file to read first.
 
-    watch ─► store ─► index ─► queue ─► decide ─► gate ─► act ─► report
+    watch ─► store ─► queue ─► worker ─► reconcile: load, follow, decide, gate, begin, report, proceed
 
-The watches (`controller.watches`, by `kube.reflector`) tell the store (`controller.store`) what changed; what they
-only name and somebody follows is read (`controller.reader`); the store asks about the workloads concerned by putting
-them in the queue (`controller.queue`); actors (`controller.reconcile`) take them out, decide (`core.decide`), patch
-(`modes`), and report (`controller.report`).
+The watches (`controller.watches`, by `kube.reflector`) tell the store (`controller.store`) what changed; the reader
+(`controller.reader`) reads what they only name and a workload follows; the store puts the workloads concerned in the
+queue (`controller.queue`). Within a term of leadership (`controller.lead`, `controller.term`), workers
+(`controller.worker`) take them out and have them reconciled (`controller.reconcile`): decided on (`core.decide`),
+acted on (`modes`), reported (`controller.report`), and their rollouts followed to the end (`controller.follow`).
+ARCHITECTURE.md has each step with its file.
 """
 
 from __future__ import annotations

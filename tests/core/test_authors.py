@@ -63,8 +63,8 @@ class TestAnEntryThatMoved:
         (True, [], False, Author("", False)),
         # An undo of a StatefulSet or DaemonSet changes nothing but the template.
         (False, ["operator"], False, Author("operator", False)),
-        (False, ["kubectl"], False, Author("kubectl", True)),
-        (False, ["helm"], False, Author("helm", True)),
+        (False, ["kubectl"], False, Author("", True)),
+        (False, ["helm"], False, Author("", True)),
         (False, [], False, Author("", True)),
     ],
 )

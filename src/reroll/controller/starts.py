@@ -66,34 +66,34 @@ def mixed_ahead(entry: Entry, contents: Contents, key_id: str) -> WorkloadRecord
     version = version_number(record.resource_version)
     for c in entry.consumed:
         for content in (contents.state_at(c.config, version), *contents.states_after(c.config, version)):
-            if isinstance(content, ConfigRecord):
-                record = mixed(replace(entry, record=record), c.config, content, key_id)
+            record = mixed(replace(entry, record=record), c.config, content, key_id)
     return record
 
 
-def mixed(entry: Entry, config: ConfigId, content: ConfigRecord, key_id: str) -> WorkloadRecord:
+def mixed(entry: Entry, config: ConfigId, content: ConfigState, key_id: str) -> WorkloadRecord:
     """The same, where an object changed while pods are being replaced: whatever it is changed to later, those that
     start now have read this. The news of it can come after the news that the rollout is complete."""
     record, known = entry.record, entry.record.started_with or entry.record.applied
     if known is None or entry.progress is None:
         return record
-    if entry.progress.complete and content.version >= record.complete_at:
+    late = isinstance(content, ConfigRecord) and content.version < record.complete_at
+    if entry.progress.complete and not late:
         return record
     home, policy = record.id.namespace, entry.policy
     for c in entry.consumed:
-        if (
-            c.config == config
-            and compare(
-                c,
-                content,
-                known,
-                home=home,
-                rekeyed=known.key_id != key_id,
-                on_create=policy.on_create,
-                on_delete=policy.on_delete,
-            ).stale
-        ):
-            return replace(record, mixed=record.mixed | {config.short(home)})
+        if c.config != config:
+            continue
+        found = compare(
+            c,
+            content,
+            known,
+            home=home,
+            rekeyed=known.key_id != key_id,
+            on_create=policy.on_create,
+            on_delete=policy.on_delete,
+        )
+        if found.stale or found.vanished:
+            return replace(record, mixed=record.mixed | {found.short})
     return record
 
 

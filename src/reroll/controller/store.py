@@ -172,6 +172,11 @@ class Store:
                 if any(pattern.matches(config, workload.namespace) for pattern in entry.patterns):
                     self._keep(self._as_absent(entry, config) if created else entry.record, entry.progress)
         for workload in self._index.consumers(config):
+            if not appeared:
+                entry = self._workloads[workload]
+                record = starts.mixed(entry, config, self.configs.state(config), self.configs.key.id)
+                if record is not entry.record:
+                    self._workloads[workload] = replace(entry, record=record)
             self.ask(workload, config)
 
     def _as_absent(self, entry: Entry, config: ConfigId) -> WorkloadRecord:
@@ -269,7 +274,7 @@ class Store:
             kept = self._keep(record, how_far)
         if live and starts.pods_start(entry, kept):
             kept = replace(kept, record=starts.noted(kept, self.configs, self.configs.key.id))
-        if live and entry is not None and entry.record.revision != record.revision:
+        if live and entry is not None and _pods_come(entry, kept):
             kept = replace(kept, record=starts.mixed_ahead(kept, self.configs, self.configs.key.id))
         self._workloads[record.id] = kept
         if entry is None or not same or _to_ask(entry, kept):
@@ -363,6 +368,13 @@ def _to_ask(before: Entry, now: Entry) -> bool:
         return True
     a, b = before.record, now.record
     return replace(a, resource_version=b.resource_version, generation=b.generation) != b
+
+
+def _pods_come(before: Entry, now: Entry) -> bool:
+    """Do pods start from here on: of another revision, or more of the same?"""
+    was, is_ = before.progress, now.progress
+    begins = was is not None and was.complete and is_ is not None and not is_.complete
+    return begins or before.record.revision != now.record.revision
 
 
 def _stage(how_far: Progress | None) -> tuple[str, bool, float]:

@@ -76,8 +76,8 @@ def author(
         return Author(UNDO, True) if taken_back is None else Author("", False)
     if others:
         return Author(others[0], False)
-    # An undo of a StatefulSet or DaemonSet leaves no other trace.
-    return Author(newest.manager if newest is not None else "", True)
+    # An undo of a StatefulSet or DaemonSet leaves no trace at all: whoever wrote the template earlier is not named.
+    return Author("", True)
 
 
 def is_person(manager: str) -> bool:

@@ -194,6 +194,9 @@ def _stale(
     """Its configuration has changed since its pods were last rolled for it."""
     w = s.workload
     after = _after(s, findings, replaced=True)
+    if w.mixed:
+        # A later decision ends what was mixed (`core.observe`), also where the same content is recorded again.
+        after = replace(after, at=int(s.now))
     changes = "; ".join(change.describe(w.id.namespace) for change in stale)
     record = Decision(Kind.RECORD, "", changes=stale, applied=after, notes=notes)
     if w.replicas == 0:
@@ -318,10 +321,10 @@ def _by_another(s: Situation, proof: Proof, record: Decision, reason: str, *, si
     if not w.template_change.willed and again < len(AGAIN_AFTER):
         due = (before.at if before is not None else 0) + AGAIN_AFTER[again]
         if s.now < due:
-            words = f"{back}; the mark is written again later"
+            words = f"{back}; reroll rolls it again later"
             return Decision(Kind.WAIT, words, until=due, notes=record.notes)
         assert record.applied is not None, "it is to be recorded"
-        words = f"{back}; the mark is written again ({again + 1} of {len(AGAIN_AFTER)})"
+        words = f"{back}; reroll rolls it again ({again + 1} of {len(AGAIN_AFTER)})"
         return _roll(s, words, (), record.applied, since=since, notes=record.notes, again=again + 1)
     assert record.applied is not None, "it is to be recorded"
     left = replace(
@@ -337,7 +340,7 @@ def _by_another(s: Situation, proof: Proof, record: Decision, reason: str, *, si
         words = f"{back}; reroll leaves them as they are"
         ways = ("kubectl rollout restart replaces them",)
     else:
-        words = f"{back}, {len(AGAIN_AFTER)} times; the mark is not written again"
+        words = f"{back}, {len(AGAIN_AFTER)} times; reroll does not roll it again"
         ways = (
             "to replace them, annotate it with reroll.dev/mode: restart, or install the admission policy that "
             "keeps reroll's mark",

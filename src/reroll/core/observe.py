@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from reroll.core import applied as record_of
 from reroll.core.authors import Wrote, author
 from reroll.core.kinds import (
+    CRON_JOB,
     DEPLOYMENT,
     DEPLOYMENT_CONFIG,
     JOB,
@@ -211,9 +212,14 @@ def _finished(status: StatusObject) -> bool:
 
 
 def is_fresh(obj: WorkloadObject, kind: str) -> bool:
-    """Has its controller not seen it yet? One that a watch tells of as it happens was created just now, then: another
-    that appears, because it got a label that is looked for, has a status."""
-    return kind in FOLLOWED and obj.metadata.generation == 1 and obj.status.observed_generation in (0, "")
+    """Has it no pods yet, because its controller has done nothing about it? One that a watch tells of as it happens was
+    created just now, then: another that appears, because it got a label that is looked for, has a status."""
+    status = obj.status
+    if kind in FOLLOWED:
+        untouched = status.observed_generation in (0, "")
+    else:
+        untouched = kind in (JOB.id, CRON_JOB.id) and not (status.start_time or status.last_schedule_time)
+    return untouched and obj.metadata.generation == 1
 
 
 def status_of(obj: WorkloadObject, kind: str) -> RolloutStatus | None:

@@ -57,6 +57,8 @@ class StatusObject(Struct, gc=False, rename="camel"):
     message: str = ""
     restarted_at: str | None = None
     workload_observed_generation: str = ""
+    start_time: str | None = None
+    last_schedule_time: str | None = None
     conditions: list[Condition] | None = None
 
 
