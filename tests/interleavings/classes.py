@@ -18,7 +18,7 @@ DRIVER = "secrets-store-csi-driver"
 
 
 class Driver:
-    """`Server.vault` says which version the vault has of each class, `Server.rotated` the newest that was rotated to."""
+    """`Server.vault` says which version the vault has of each class, `Server.rotated` the newest rotated to."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

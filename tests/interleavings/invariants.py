@@ -60,33 +60,40 @@ def workloads(play: Play) -> Iterator[tuple[WorkloadId, str, Object]]:
 
 
 def _stale_pods(play: Play) -> Iterator[str]:
-    by_owner: dict[str, list[Object]] = {}
-    for pod in play.server.all("pods"):
-        by_owner.setdefault(pod["metadata"]["ownerReferences"][0]["uid"], []).append(pod)
+    for workload, found, pod, old in _running_old(play):
+        if any(each["status"]["phase"] == "Pending" for each in _pods_of(play, found)):
+            continue  # its rollout can't end, because a pod needs what is missing
+        since = max(play.ledger.ages.get(use, 0.0) for use in old)
+        if _left(found) or _told(play, workload, since) or _adopted(play, workload, pod, since):
+            continue
+        yield (
+            f"{workload}: pod {pod['metadata']['name']} runs old content of {', '.join(map(str, old))}, "
+            f"and nobody was told"
+        )
+
+
+def owed(play: Play) -> set[WorkloadId]:
+    """Whose pods run old content, whether somebody was told or not."""
+    return {workload for workload, *_ in _running_old(play)}
+
+
+def _running_old(play: Play) -> Iterator[tuple[WorkloadId, Object, Object, list[Use]]]:
+    """(workload, what it is, one of its pods, what that pod read and is another now)."""
     for workload, plural, found in workloads(play):
         if plural == "cronjobs" or (plural == "jobs" and finished(found)):
             continue
-        owners = [found["metadata"]["uid"]]
-        if plural == "deployments":
-            owners = [each["metadata"]["uid"] for each in play.deployments.replica_sets(found)]
-        pods = [pod for owner in owners for pod in by_owner.get(owner, ())]
-        if any(pod["status"]["phase"] == "Pending" for pod in pods):
-            continue  # its rollout can't end, because a pod needs what is missing
-        for pod in pods:
-            if going(pod) or pod["status"]["phase"] != "Running":
-                continue
-            old = list(_old(play, pod, template_of(plural, found)))
-            since = max((play.ledger.ages.get(use, 0.0) for use in old), default=0.0)
-            if (
-                old
-                and not _left(found)
-                and not _told(play, workload, since)
-                and not _adopted(play, workload, pod, since)
-            ):
-                yield (
-                    f"{workload}: pod {pod['metadata']['name']} runs old content of "
-                    f"{', '.join(map(str, old))}, and nobody was told"
-                )
+        for pod in _pods_of(play, found):
+            if not going(pod) and pod["status"]["phase"] == "Running":
+                old = list(_old(play, pod, template_of(plural, found)))
+                if old:
+                    yield workload, found, pod, old
+
+
+def _pods_of(play: Play, found: Object) -> list[Object]:
+    owners = [found]
+    if found["kind"] == "Deployment":
+        owners = play.deployments.replica_sets(found)
+    return [pod for owner in owners for pod in play.server.owned("pods", owner["metadata"]["uid"])]
 
 
 def _old(play: Play, pod: Object, template: Object) -> Iterator[Use]:
@@ -148,6 +155,8 @@ def _rollouts(play: Play) -> Iterator[str]:
             play, workload
         ):
             continue
+        if workload in play.owed:
+            continue  # what it waited for may have come, or not
         due = int(before != now)
         if rolled != due and not (_held_back(found) and due <= rolled <= changes):
             yield f"{workload}: rolled {rolled} times, {due} was due: {_words(before)} became {_words(now)}"

@@ -7,7 +7,7 @@ and who else did.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from reroll.core.applied import APPLIED, CONFIG, RESTARTING, STANDS_IN_FOR
 from reroll.core.records import WorkloadId
@@ -52,8 +52,9 @@ class Ledger:
         self.begin()
         server.watchers.append(self._write)
 
-    def begin(self) -> None:
-        self.changes: Counter[WorkloadId] = Counter()
+    def begin(self, owed: Iterable[WorkloadId] = ()) -> None:
+        """`owed`: those whose pods run old content, as somebody was told: a change is due already."""
+        self.changes: Counter[WorkloadId] = Counter(owed)
         """How often what it consumes became another."""
         self.rolled: Counter[WorkloadId] = Counter()
         """How often reroll had its pods replaced."""

@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from reroll.core.policy import PolicyDefaults
+from reroll.core.records import WorkloadId
 from reroll.insight.simulation.clock import VirtualLoop
 from reroll.kube.errors import ApiError, Conflict, ServerError, TooManyRequests
 from tests.interleavings.classes import Driver
 from tests.interleavings.client import Wire
 from tests.interleavings.clock import BASE
 from tests.interleavings.deployments import Deployments
-from tests.interleavings.invariants import check
+from tests.interleavings.invariants import check, owed
 from tests.interleavings.jobs import Jobs
 from tests.interleavings.ledger import CONFIG_PLURALS, Ledger
 from tests.interleavings.member import METRICS, Fault, Member, Said
@@ -76,6 +77,8 @@ class Play:
         self.people = People(self.server, self.deployments, self.stateful_sets)
         self.ledger = Ledger(self.server, self.now)
         self.ledger.changed = self._noticed
+        self.owed: set[WorkloadId] = set()
+        """Whose pods ran old content at the last rest."""
         self.driver = Driver(self.server)
         self.pods.started = self.driver.mount
         self.server.vault[CLASS] = 1
@@ -123,7 +126,8 @@ class Play:
             await self._loop.halt()
 
     async def _between_rests(self) -> None:
-        self.ledger.begin()
+        self.owed = owed(self)
+        self.ledger.begin(self.owed)
         self.exact, self._changed, self._closed = True, False, False
         for _ in range(4 + self._choose(self.flavour.steps)):
             await self._step()
