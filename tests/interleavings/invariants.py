@@ -84,7 +84,8 @@ def _running_old(play: Play) -> Iterator[tuple[WorkloadId, Object, Object, list[
             continue
         for pod in _pods_of(play, found):
             if not going(pod) and pod["status"]["phase"] == "Running":
-                old = list(_old(play, pod, template_of(plural, found)))
+                unseen = play.ledger.unseen.get(workload, set())
+                old = [use for use in _old(play, pod, template_of(plural, found)) if use not in unseen]
                 if old:
                     yield workload, found, pod, old
 

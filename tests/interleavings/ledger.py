@@ -45,6 +45,8 @@ class Ledger:
         self._last: dict[Use, str] = {}
         self.adopted: dict[WorkloadId, float] = {}
         """When reroll wrote a record where there was none."""
+        self.unseen: dict[WorkloadId, set[Use]] = {}
+        """What was missing then, so that nothing tells what its pods have read of it, until it is rolled."""
         self.changed: Callable[[], None] = lambda: None
         """Called when what somebody consumes became another."""
         self.jobs: set[str] = set()
@@ -119,6 +121,9 @@ class Ledger:
         before, after = write.before, write.after
         if before is not None and not _record(before) and _record(after):
             self.adopted[workload] = self._now()
+            found = self.contents[workload]
+            self.unseen[workload] = {use for use, value in found.items() if value is None}
+        rolled = self.rolled[workload]
         if before is None:
             self.rolled[workload] += 1  # a Job that is made again
         elif template_of(plural, before) != template_of(plural, after):
@@ -128,6 +133,8 @@ class Ledger:
             was = (before["metadata"].get("annotations") or {}).get(RESTARTING)
             if pods and pods != was:
                 self.rolled[workload] += 1
+        if self.rolled[workload] != rolled:
+            self.unseen.pop(workload, None)
 
 
 def _record(workload: Object) -> str:

@@ -256,6 +256,7 @@ class Member:
                 for workload, unanswered in lead.term.ledger._unanswered.items()
                 if (entry := self.store.workload(workload)) is not None
                 and entry.record.applied == unanswered.decision.applied
+                and unanswered.decision.mark in (None, entry.record.mark)
                 and not entry.record.unsaved
             ],
             "what is unfinished": list(lead.term.modes.all_unfinished()),
