@@ -9,6 +9,7 @@ from tests.interleavings.run import play_many
 
 FAULTS = Flavour(faults=True, members=2)
 EVERYTHING = Flavour(faults=True, foreign=True, members=2)
+CLASSES = FAULTS._replace(kinds=("deployments", "statefulsets"), classes=True)
 TWO_AT_ONCE = EVERYTHING._replace(elected=False)
 
 
@@ -20,6 +21,11 @@ def test_faults() -> None:
 @pytest.mark.timeout(0)
 def test_faults_and_people() -> None:
     play_many("faults and people", EVERYTHING, 2000, share=0.25)
+
+
+@pytest.mark.timeout(0)
+def test_faults_of_classes() -> None:
+    play_many("faults and classes", CLASSES, 1000, share=0.05)
 
 
 @pytest.mark.timeout(0)

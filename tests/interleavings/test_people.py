@@ -13,6 +13,7 @@ from tests.interleavings.run import Choices, play, play_choices, play_many, play
 
 CALM = Flavour()
 PEOPLE = Flavour(foreign=True)
+CLASSES = Flavour(kinds=("deployments", "statefulsets"), classes=True, foreign=True)
 
 
 @pytest.mark.timeout(0)
@@ -23,6 +24,11 @@ def test_one_rollout_per_net_change() -> None:
 @pytest.mark.timeout(0)
 def test_people_and_tools() -> None:
     play_many("people", PEOPLE, 2500, share=0.25)
+
+
+@pytest.mark.timeout(0)
+def test_classes() -> None:
+    play_many("classes", CLASSES, 1000, share=0.05)
 
 
 @settings(max_examples=200, deadline=None, database=None, suppress_health_check=list(HealthCheck))
