@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from reroll.controller.config_objects import OUTDATED, UNREAD
 from reroll.controller.rules import Rules
@@ -427,6 +428,23 @@ class TestStartsOfPods:
         deploy(adopted, 7, "t2", applied=workload(adopted).started_with)
         assert workload(adopted).started_with is None
 
+    def test_versions_of_two_etcds_make_no_second_rollout(self, adopted: Follower) -> None:
+        """A server that keeps ConfigMaps and workloads in two etcds: their versions say nothing of order."""
+        deploy(adopted, 4, "t1", applied=workload(adopted).applied, observed=True)
+        adopted.watched(900, "b")
+        before = workload(adopted).applied
+        assert before is not None
+        state = adopted.store.configs.state(APP)
+        assert isinstance(state, ConfigRecord)
+        entry = adopted.store.workload(WEB)
+        assert entry is not None
+        [consumed] = entry.consumed
+        rolled = replace(before, configs={"configmap/app": current(state, consumed)}, at=1001, since=1000)
+        adopted.store.writing(WEB, "mark", rolled)
+        deploy(adopted, 5, "t1", applied=rolled, mark="mark")
+        assert workload(adopted).mark == "mark"
+        assert workload(adopted).mixed == frozenset(), "what had arrived before was decided on"
+
     def test_found_in_a_list_it_tells_nothing(self, adopted: Follower) -> None:
         adopted.watched(4, "b")
         deploy(adopted, 5, "t2", live=False)
@@ -457,11 +475,14 @@ def deploy(
     applied: Applied | None = None,
     live: bool = True,
     observed: bool = False,
+    mark: str = "",
 ) -> None:
     """A Deployment that reads configmap/app, as it is at that version; `observed`: its rollout has ended."""
     obj = _deployment(("app",), version)
     value = msgspec.json.decode(bytes(obj.spec.template))
     value["metadata"] = {"annotations": {"example.com/version": template}}
+    if mark:
+        value["metadata"]["annotations"]["reroll.dev/config"] = mark
     obj.spec.template = msgspec.Raw(msgspec.json.encode(value))
     obj.spec.replicas = replicas
     if observed:

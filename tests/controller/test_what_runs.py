@@ -234,12 +234,12 @@ async def test_an_operator_that_writes_its_template_again_and_again(
                 fighting.cancel()
                 await asyncio.gather(fighting, return_exceptions=True)
             assert event["type"] == "Warning"
-            assert "operator put its pod template back" in event["note"]
+            assert "operator put the pod template back" in event["note"]
             assert "of 4 pods run older configuration" in event["note"]
             assert len(await play.told("Rolled")) == 1 + 3
             assert await play.mark() is None
             assert await play.older(change) >= 1
-            await play.says("run older configuration, because operator put its pod template back")
+            await play.says("run older configuration, because operator put the pod template back")
         # A change of configuration begins anew.
         async with stage.controller():
             change = await play.change("trace")

@@ -21,6 +21,7 @@ from reroll.core.started import read_before_its_start, started_with
 class Contents(Protocol):
     """What is asked of the config objects."""
 
+    def state(self, config: ConfigId) -> ConfigState: ...
     def state_at(self, config: ConfigId, version: int) -> ConfigState: ...
     def states_after(self, config: ConfigId, version: int) -> list[ConfigRecord]: ...
 
@@ -61,11 +62,19 @@ def corrected(entry: Entry, config: ConfigId, content: ConfigRecord, key_id: str
 def mixed_ahead(entry: Entry, contents: Contents, key_id: str) -> WorkloadRecord:
     """The record of a workload whose pods are being replaced as of now, by whomever: what is known already of its
     configuration at that moment and after it. A change can come between a decision and its patch, and ahead of the
-    answer to that."""
+    answer to that.
+
+    What had arrived before the decision was decided on. In a server that keeps kinds in several etcds, versions say
+    nothing of order, and would call it later than the patch for ever.
+    """
     record = entry.record
     version = version_number(record.resource_version)
+    decided = record.applied.at if record.applied is not None else 0
     for c in entry.consumed:
+        held = contents.state(c.config)
         for content in (contents.state_at(c.config, version), *contents.states_after(c.config, version)):
+            if isinstance(content, ConfigRecord) and content is not held and content.arrived < decided:
+                continue
             record = mixed(replace(entry, record=record), c.config, content, key_id)
     return record
 
