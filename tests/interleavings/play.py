@@ -441,6 +441,8 @@ class Play:
 
     def _recover(self) -> None:
         for plural, name in self.people.missing():
+            if self._choose(3) == 2:
+                continue  # it stays away
             if plural in CONFIG_PLURALS:
                 self._person(self.people.create_config(plural, name, changed=False))
             else:
