@@ -116,6 +116,17 @@ def test_a_later_list_wants_only_what_differs(follower: Follower) -> None:
     assert follower.record().version == 9
 
 
+def test_what_a_later_list_named_is_decided_on_when_it_is_the_same(follower: Follower) -> None:
+    """Found by a random play: whoever waited for it was never asked again, and another change was never rolled."""
+    follower.workload("app")
+    follower.watched(5, "a")
+    follower.listed(9)
+    follower.asked.clear()
+    follower.read(9, "a")
+    assert follower.asked == [WEB]
+    assert follower.record().version == 5, "only a label changed"
+
+
 def test_a_later_list_forgets_what_differs_and_nobody_follows(follower: Follower) -> None:
     follower.watched(5, "a")
     follower.listed(5)

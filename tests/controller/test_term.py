@@ -10,7 +10,7 @@ from reroll.controller.ledger import RECORDS, TRUCE, Ledger
 from reroll.controller.result import Again, Done, Held
 from reroll.controller.term import Settling
 from reroll.core.decide import Decision, Kind
-from reroll.core.records import Applied, WorkloadId
+from reroll.core.records import Applied, WorkloadId, WorkloadRecord
 from reroll.kube.errors import Forbidden, ServerError, Unreachable
 from tests.controller.played import IMPORT, JOBS, WEB, World, job
 from tests.records import deployment
@@ -205,6 +205,19 @@ class TestTheLedger:
         ledger = Ledger(Echoes())
         ledger.begin(BEFORE, ROLL)
         assert ledger.confirm_lost_answer(other, 0.0) is None  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        "other",
+        [replace(AFTER, mark=None), replace(AFTER, uid="another")],
+        ids=["mark taken away", "made again"],
+    )
+    def test_what_can_never_be_confirmed_is_not_waited_for(self, other: WorkloadRecord) -> None:
+        echoes = Echoes()
+        ledger = Ledger(echoes)
+        ledger.begin(BEFORE, ROLL)
+        assert ledger.confirm_lost_answer(other, 0.0) is None
+        assert ledger.confirm_lost_answer(AFTER, 0.0) is None
+        assert echoes.mark is None
 
     def test_one_that_was_refused_leaves_the_one_before(self) -> None:
         echoes = Echoes()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from reroll.core.applied import ABSENT, KEYS_KEPT, LEFT_OUT, WILDCARD
-from reroll.core.compare import Comparison, ConfigChange, compare, current, followed
+from reroll.core.compare import Comparison, ConfigChange, compare, current, followed, holds_nothing
 from reroll.core.digests import DigestKey, config_map_digest, config_map_digests, secret_digests, text
 from reroll.core.records import (
     Applied,
@@ -517,3 +517,22 @@ def test_what_is_stale_differs_in_a_consumed_key(
         assert answer == "recorded"
     else:
         assert answer == (differing or "same")
+
+
+@pytest.mark.parametrize(
+    ("c", "state", "nothing"),
+    [
+        (consumes(ref("a")), app("b=2"), True),
+        (consumes(ref("a")), app("a=1"), False),
+        (consumes(ref()), app(""), True),
+        (consumes(ref()), app("a=1"), False),
+        (consumes(ref(), leave_out=("a",)), app("a=1"), True),
+        (consumes(ref()), app({f"k{n}": "v" for n in range(KEYS_KEPT + 1)}), False),
+        (consumes(ref("a")), Missing(), True),
+    ],
+)
+def test_whether_anything_that_counts_is_in_it(
+    c: Consumed, state: ConfigRecord | Missing, nothing: bool
+) -> None:
+    """Whether such an object exists or not is the same for its pods."""
+    assert holds_nothing(current(state, c)) is nothing

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
-from reroll.core.decide import AGAIN_AFTER, Kind
+from reroll.core.decide import AGAIN_AFTER, Kind, decide
 from reroll.core.records import Applied
 from tests.core.running import Running
 
@@ -97,6 +97,19 @@ class TestItsOwnRollout:
         world.step()
         world.put("app", "A=2")
         assert (world.settle().runs, world.stale_pods()) == ("current", 0)
+
+    def test_of_content_that_comes_and_goes_within_a_second(self) -> None:
+        """What ends `mixed` is another time of decision: with the same one, its pods were evicted without end."""
+        world = Running()
+        world.put("app", "A=2")
+        world.reconcile()
+        before = world.workload.applied
+        assert before is not None
+        world.become(mixed=frozenset({"configmap/app"}))
+        found = decide(replace(world.situation(), now=before.at + 0.5))
+        assert found.kind is Kind.ROLL
+        assert found.applied is not None
+        assert found.applied.at != before.at
 
     def test_whose_pods_all_go(self) -> None:
         world = Running()

@@ -173,7 +173,6 @@ class Member:
             METRICS,
             lambda: _Reporter(events, self),
             check_key=self._check_key,
-            manager="reroll",
             limiter=Limiter(ACTORS, ACTORS),
             now=self.now,
         )

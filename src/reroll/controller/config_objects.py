@@ -236,12 +236,15 @@ class ConfigObjects:
             arrived=arrived,
             ignored=self._selected is not None and not self._selected(meta.labels or {}),
         )
+        was_outdated = config in self._outdated
         self._outdated.discard(config)
         if version > record.version:
             self._newest[config] = version
         else:
             self._newest.pop(config, None)
         if record is previous:
+            if was_outdated:
+                self._tell(config)  # what follows it has waited for this, though it is the same
             return
         created = held is None and self._missing(config)
         names[config.name] = record

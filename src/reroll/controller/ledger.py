@@ -65,9 +65,15 @@ class Ledger:
         """The decision whose answer was lost, where the workload shows that it was written after all: it is finished
         by this, and to be told. None: there is none."""
         uid, decision = self._unanswered.get(record.id, ("", None))
-        if decision is None or uid != record.uid or record.unsaved or record.applied != decision.applied:
+        if decision is None:
+            return None
+        if uid != record.uid:
+            self.restore(record.id, None)  # another object has its name: nobody will ever see an answer
+            return None
+        if record.unsaved or record.applied != decision.applied:
             return None
         if decision.mark is not None and record.mark != decision.mark:
+            self.restore(record.id, None)  # whoever wrote this record, its mark was taken away again since
             return None
         self.finish(record.id, decision, now)
         return decision

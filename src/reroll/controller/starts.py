@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from reroll.controller.entry import Entry
-from reroll.core.compare import compare
+from reroll.core.compare import compare, holds_nothing
 from reroll.core.observe import version_number
 from reroll.core.order import is_later
 from reroll.core.records import Applied, ConfigId, ConfigRecord, ConfigState, WorkloadRecord
@@ -101,7 +101,7 @@ def mixed(entry: Entry, config: ConfigId, content: ConfigState, key_id: str) -> 
             on_create=policy.on_create,
             on_delete=policy.on_delete,
         )
-        if found.stale or found.vanished:
+        if found.stale or (found.vanished and not holds_nothing(found.record)):
             return replace(record, mixed=record.mixed | {found.short})
     return record
 

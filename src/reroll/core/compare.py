@@ -111,6 +111,13 @@ def current(state: ConfigRecord | Missing, c: Consumed) -> AppliedKeys:
     return None if isinstance(state, Missing) else kept(_by_key(state, c), state)
 
 
+def holds_nothing(recorded: AppliedKeys) -> bool:
+    """Was nothing that counts in an object, so that pods see no more of it than if it did not exist?"""
+    if isinstance(recorded, str):
+        return Summary.read(recorded).present == 0
+    return all(key == WILDCARD or digest in (ABSENT, LEFT_OUT) for key, digest in (recorded or {}).items())
+
+
 def _by_key(state: ConfigRecord, c: Consumed) -> dict[str, str]:
     """The digests of the keys that count, and what has to be remembered of the others."""
     now = digests.consumed_digests(state, c)

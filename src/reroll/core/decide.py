@@ -196,7 +196,7 @@ def _stale(
     after = _after(s, findings, replaced=True)
     if w.mixed:
         # A later decision ends what was mixed (`core.observe`), also where the same content is recorded again.
-        after = replace(after, at=int(s.now))
+        after = replace(after, at=_at(s))
     changes = "; ".join(change.describe(w.id.namespace) for change in stale)
     record = Decision(Kind.RECORD, "", changes=stale, applied=after, notes=notes)
     if w.replicas == 0:
@@ -261,7 +261,7 @@ def _roll(
     mark = None
     if how in (How.TEMPLATE, How.AGAIN):
         mark = _mark_again(s, after) if again else s.marks.next(w, after, stale)
-    after = replace(after, at=int(s.now))
+    after = replace(after, at=_at(s))
     if how in (How.TEMPLATE, How.RESTART_AT) and s.progress is not None:
         present = w.mark if mark is None else mark
         after = replace(after, mark=mark_id(present), since=int(since) or int(s.now), again=again)
@@ -276,6 +276,13 @@ def _roll(
         notes=notes + _SAYS.get(how, ()),
         ask_pods=s.pods is None and not again and not all(change.change.live for change in stale),
     )
+
+
+def _at(s: Situation) -> int:
+    """When this is decided, as a record holds it. What ends `WorkloadRecord.mixed` is another time than that of the
+    decision before, which can have been in this very second."""
+    now, before = int(s.now), s.workload.applied
+    return now + 1 if s.workload.mixed and before is not None and before.at == now else now
 
 
 def _mark_again(s: Situation, after: Applied) -> str:
