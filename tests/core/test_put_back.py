@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from reroll.core.decide import Decision, Kind
+from reroll.core.progress import Progress
 from reroll.core.proof import Old
 from reroll.core.put_back import by_another
 from tests.core.test_decide import web
@@ -12,7 +13,7 @@ from tests.core.test_decide import web
 
 def test_no_mark_is_written_again_while_new_pods_could_not_start() -> None:
     world = web("PORT=1")
-    s = world.situation()
+    s = replace(world.situation(), progress=Progress("done", "all 4 pods new", 4, 4, complete=True))
     before = s.workload.applied
     assert before is not None
     record = Decision(Kind.RECORD, "", applied=before)
