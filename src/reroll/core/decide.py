@@ -211,7 +211,8 @@ def _stale(
         proof = prove(w, s.progress, s.pods, _latest(stale))
         rolled = "another client changed its pod template after that"
         if not isinstance(proof, Old) or w.template_change.willed:
-            return _by_another(s, proof, record, f"{changes}; {rolled}", since=_latest(stale))
+            words = f"{changes}; {rolled}"
+            return _by_another(s, proof, record, words, findings, since=_latest(stale))
         notes += (_put_back(w, proof),)
     how = _how(s)
     if how is How.INSTANTIATE and w.suspended:
@@ -226,16 +227,23 @@ def _stale(
         return Decision(
             Kind.WAIT, f"{changes}; waiting for changes to settle", changes=stale, until=due, notes=notes
         )
+    return _blocked(changes, record, findings) or _roll(
+        s, changes, stale, after, since=_latest(stale), notes=notes
+    )
+
+
+def _blocked(reason: str, record: Decision, findings: Sequence[Comparison]) -> Decision | None:
+    """It is not rolled into pods that can't start; None: they can."""
     blocked = [f.blocked for f in findings if f.blocked]
-    if blocked:
-        return Decision(
-            Kind.WAIT,
-            f"{changes}; not rolled, because new pods could not start: {'; '.join(blocked)}",
-            changes=stale,
-            notes=notes,
-            warning=True,
-        )
-    return _roll(s, changes, stale, after, since=_latest(stale), notes=notes)
+    if not blocked:
+        return None
+    return Decision(
+        Kind.WAIT,
+        f"{reason}; not rolled, because new pods could not start: {'; '.join(blocked)}",
+        changes=record.changes,
+        notes=record.notes,
+        warning=True,
+    )
 
 
 def _roll(
@@ -286,10 +294,11 @@ def _at(s: Situation) -> int:
 
 
 def _mark_again(s: Situation, after: Applied) -> str:
-    """The mark that another client took away; another one where the template carries that very mark."""
+    """The mark that another client took away; another one where the template carries that very mark, or where pods that
+    carry it have read other content."""
     w = s.workload
     owed = w.applied.mark if w.applied is not None else None
-    if owed and not owed.startswith("#") and owed != w.mark:
+    if owed and not owed.startswith("#") and owed != w.mark and not w.mixed:
         return owed
     everything = tuple(ConfigChange(c.config, None, references=c.references) for c in s.consumed)
     return s.marks.next(w, after, everything)
@@ -306,7 +315,15 @@ AGAIN_AFTER: tuple[float, ...] = (0.0, 10.0, 40.0, 160.0, 640.0)
 back. After as many times it is left as it is, and a Warning Event says so."""
 
 
-def _by_another(s: Situation, proof: Proof, record: Decision, reason: str, *, since: float) -> Decision:
+def _by_another(
+    s: Situation,
+    proof: Proof,
+    record: Decision,
+    reason: str,
+    findings: Sequence[Comparison],
+    *,
+    since: float,
+) -> Decision:
     """Another client had its pods started, or meant to: what follows from what is known of that.
 
     `record`: the decision to record that they were, with all but its reason. `since`: the time of the change that its
@@ -330,6 +347,9 @@ def _by_another(s: Situation, proof: Proof, record: Decision, reason: str, *, si
         if s.now < due:
             words = f"{back}; reroll rolls it again later"
             return Decision(Kind.WAIT, words, until=due, notes=record.notes)
+        blocked = _blocked(back, record, findings)
+        if blocked is not None:
+            return blocked
         assert record.applied is not None, "it is to be recorded"
         words = f"{back}; reroll rolls it again ({again + 1} of {len(AGAIN_AFTER)})"
         return _roll(s, words, (), record.applied, since=since, notes=record.notes, again=again + 1)
@@ -467,12 +487,16 @@ def _adopt(s: Situation, counting: Sequence[Consumed], notes: tuple[str, ...]) -
             elif s.pods.count > 0 and s.pods.oldest < state.stamp:
                 doubtful.append(c.config.short(w.id.namespace))
     if doubtful:
-        notes += (
-            f"some of its pods were created before the last change of {', '.join(doubtful)}: they may run older "
-            f"configuration. reroll does not restart them unasked; kubectl rollout restart does",
-        )
+        notes += (_may_be_older(doubtful),)
     return Decision(
         Kind.ADOPT, reason, applied=applied, notes=notes, warning=bool(w.applied_problem), ask_pods=ask
+    )
+
+
+def _may_be_older(names: Sequence[str]) -> str:
+    return (
+        f"some of its pods were created before the last change of {', '.join(names)}: they may run older "
+        f"configuration. reroll does not restart them unasked; kubectl rollout restart does"
     )
 
 
@@ -516,7 +540,7 @@ def _settled(
             after_that = _rolled_since(w, changes) or "its pods were all started after that"
             reason = f"{listed}; {after_that}"
         if not isinstance(proof, New):
-            return _by_another(s, proof, record, reason, since=since)
+            return _by_another(s, proof, record, reason, findings, since=since)
         return replace(record, reason=f"{reason}, and its new pods read the current configuration")
     new = [f.short for f in findings if f.write]
     dropped = sorted(before.configs.keys() - {f.short for f in findings})
@@ -537,7 +561,28 @@ def _settled(
     else:
         runs, words = _what_runs(s, before)
         return Decision(Kind.SKIP, words, notes=notes, runs=runs)
-    return replace(record, reason=reason, applied=_still_owed(before, after), warning=bool(w.applied_problem))
+    record = replace(
+        record, reason=reason, applied=_still_owed(before, after), warning=bool(w.applied_problem)
+    )
+    return _with_what_returned(s, record, findings) if before.template == after.template else record
+
+
+def _with_what_returned(s: Situation, record: Decision, findings: Sequence[Comparison]) -> Decision:
+    """Pods that could not start wait for what was missing, and read it when it returns. Where all have started, and
+    some did so before, it can't be told what these have read."""
+    returned = {f.short: f.consumed.config for f in findings if f.returned}
+    if not returned or (s.progress is not None and not s.progress.complete):
+        return record
+    if s.pods is None:
+        return replace(record, ask_pods=True)
+    older = [
+        short
+        for short, config in returned.items()
+        if isinstance(state := s.states[config], ConfigRecord) and s.pods.before(state.stamp)
+    ]
+    if not older:
+        return record
+    return replace(record, notes=(*record.notes, _may_be_older(older)), warning=True)
 
 
 def _still_owed(before: Applied, after: Applied) -> Applied:
