@@ -112,9 +112,16 @@ def mixed_ahead(
             continue
         for at in range(recorded[-1 if late else 0], len(states)):
             began, state = states[at]
-            if at == len(ends) or ends[at] > version:
+            if at == len(ends) or (ends[at] > version and not _is_older(record, states[at + 1][1])):
                 record = mixed(replace(entry, record=record), c.config, state, key_id, began=began)
     return record
+
+
+def _is_older(record: WorkloadRecord, next_state: ConfigState) -> bool:
+    """Was it over before the template changed, by the server's times? Where the watch has a gap, versions don't tell."""
+    if not isinstance(next_state, ConfigRecord) or not next_state.stamp:
+        return False
+    return not record.template_change.live and record.template_change.stamp > next_state.stamp
 
 
 def mixed(

@@ -287,10 +287,10 @@ def _roll(
 
 
 def _at(s: Situation) -> int:
-    """When this is decided, as a record holds it. What ends `WorkloadRecord.mixed` is another time than that of the
-    decision before, which can have been in this very second."""
+    """When this is decided, as a record holds it. What ends `WorkloadRecord.mixed` is a later time than that of the
+    decision before, which can have been in this very second, or by a clock that goes ahead."""
     now, before = int(s.now), s.workload.applied
-    return now + 1 if s.workload.mixed and before is not None and before.at == now else now
+    return max(now, before.at + 1) if s.workload.mixed and before is not None else now
 
 
 def _mark_again(s: Situation, after: Applied) -> str:
@@ -529,13 +529,18 @@ def _settled(
     changes = _changed_before_the_start(s, counting, before) if seen else ()
     record = Decision(Kind.RECORD, "", changes=changes, applied=after, notes=notes)
     superseded = is_superseded(w)
-    if changes or superseded:
+    unproved = seen and _reads_other_content(before, after)
+    if changes or superseded or unproved:
         # Pods are owed something, and another client has changed the template: does what it started pay for that?
         since = _latest(changes) if changes else float(before.since)
         since = max(since, float(before.since)) if since else 0.0
+        if unproved and not changes:
+            since = w.template_change.stamp
         proof = prove(w, s.progress, s.pods, since)
         listed = "; ".join(change.describe(w.id.namespace) for change in changes)
-        reason = "another client changed its pod template after it was rolled"
+        reason = "another client changed its pod template"
+        if superseded:
+            reason += " after it was rolled"
         if changes:
             after_that = _rolled_since(w, changes) or "its pods were all started after that"
             reason = f"{listed}; {after_that}"
@@ -564,12 +569,12 @@ def _settled(
     record = replace(
         record, reason=reason, applied=_still_owed(before, after), warning=bool(w.applied_problem)
     )
-    return _with_what_returned(s, record, findings) if before.template == after.template else record
+    return _with_what_returned(s, record, findings)
 
 
 def _with_what_returned(s: Situation, record: Decision, findings: Sequence[Comparison]) -> Decision:
     """Pods that could not start wait for what was missing, and read it when it returns. Where all have started, and
-    some did so before, it can't be told what these have read."""
+    some no later than that, it can't be told what these have read."""
     returned = {f.short: f.consumed.config for f in findings if f.returned}
     if not returned or (s.progress is not None and not s.progress.complete):
         return record
@@ -578,7 +583,7 @@ def _with_what_returned(s: Situation, record: Decision, findings: Sequence[Compa
     older = [
         short
         for short, config in returned.items()
-        if isinstance(state := s.states[config], ConfigRecord) and s.pods.before(state.stamp)
+        if isinstance(state := s.states[config], ConfigRecord) and s.pods.before(state.stamp, or_then=True)
     ]
     if not older:
         return record
@@ -636,6 +641,18 @@ def _what_runs(s: Situation, before: Applied) -> tuple[Runs, str]:
         words = f"{recorded}; {older} of {pods.count} pods were created before the last change of {last}"
         return "older", words
     return "current", "its pods run the current configuration"
+
+
+def _reads_other_content(before: Applied, after: Applied) -> bool:
+    """Does a pod that has read `after` differ from one that has read `before`, in what both consume?"""
+    for name in before.configs.keys() & after.configs.keys():
+        old, new = before.configs[name], after.configs[name]
+        if isinstance(old, dict) and isinstance(new, dict):
+            if any(old[key] != new[key] for key in old.keys() & new.keys()):
+                return True
+        elif old != new:
+            return True
+    return False
 
 
 def _changed_before_the_start(

@@ -469,8 +469,9 @@ def _mixed(previous: WorkloadRecord | None, present: Revision, applied: Applied 
         return frozenset()
     if previous.revision != present and previous.revisions is not None and present not in previous.revisions:
         return frozenset()
-    at = (each.at if each is not None else 0 for each in (applied, previous.applied))
-    return previous.mixed if next(at) == next(at) else frozenset()
+    at = applied.at if applied is not None else 0
+    before = previous.applied.at if previous.applied is not None else 0
+    return previous.mixed if at <= before else frozenset()
 
 
 def with_revisions(
