@@ -92,28 +92,41 @@ def corrected(
     return record
 
 
-def mixed_ahead(entry: Entry, contents: Contents, key_id: str, version: int) -> WorkloadRecord:
+def mixed_ahead(
+    entry: Entry, previous: WorkloadRecord, contents: Contents, key_id: str, version: int
+) -> WorkloadRecord:
     """The record of a workload whose pods are being replaced as of this version, by whomever: what is known already of
     its configuration at that moment and after it. A change can come between a decision and its patch, and ahead of the
     answer to that.
 
-    What was there before it came to be as it is recorded was not read: whoever recorded that knew more of it then. Nor
-    was what had arrived, and gone again, before the decision: in a server that keeps kinds in several etcds, versions
-    say nothing of order, and would call it later than each patch.
+    What was there before it came to be as it is recorded was not read: whoever recorded that knew more of it then. Of
+    a rollout of another reroll in a gap of the watch, it was the last time that it came to be so. Nor was read what had
+    arrived, and gone again, before the decision: in a server that keeps kinds in several etcds, versions say nothing of
+    order, and would call it later than each patch.
     """
     record = entry.record
     decided = record.applied.at if record.applied is not None else 0
+    late = version < version_number(record.resource_version) and _rolled(previous, record)
     for c in entry.consumed:
         states = contents.states(c.config)
-        ends = [*(began for began, _ in states[1:]), None]
-        as_recorded = False
-        for (began, state), end in zip(states, ends, strict=True):
-            as_recorded = as_recorded or _is_as_recorded(entry, c, state, key_id)
-            if end is not None and isinstance(state, ConfigRecord) and 0 < state.arrived < decided:
+        ends = [began for began, _ in states[1:]]
+        recorded = [at for at, (_, state) in enumerate(states) if _is_as_recorded(entry, c, state, key_id)]
+        if not recorded:
+            continue
+        for at in range(recorded[-1 if late else 0], len(states)):
+            began, state = states[at]
+            if at < len(ends) and isinstance(state, ConfigRecord) and 0 < state.arrived < decided:
                 continue
-            if as_recorded and (end is None or end > version):
+            if at == len(ends) or (ends[at] > version and not _is_older(record, states[at + 1][1])):
                 record = mixed(replace(entry, record=record), c.config, state, key_id, began=began)
     return record
+
+
+def _is_older(record: WorkloadRecord, next_state: ConfigState) -> bool:
+    """Was it over before the template changed, by the server's times? Over a gap of the watch, versions don't tell."""
+    if not isinstance(next_state, ConfigRecord) or not next_state.stamp:
+        return False
+    return not record.template_change.live and record.template_change.stamp > next_state.stamp
 
 
 def mixed(

@@ -280,10 +280,11 @@ class Store:
         else:
             kept = self._keep(record, how_far)
         version, key_id = starts.since(previous, record, seen=seen), self.configs.key.id
-        if live and starts.pods_start(entry, kept):
+        if live and seen and starts.pods_start(entry, kept):
             kept = replace(kept, record=starts.noted(kept, self.configs, key_id, version))
         if entry is not None and _pods_come(entry, kept):
-            kept = replace(kept, record=starts.mixed_ahead(kept, self.configs, key_id, version))
+            ahead = starts.mixed_ahead(kept, entry.record, self.configs, key_id, version)
+            kept = replace(kept, record=ahead)
         self._workloads[record.id] = kept
         if entry is None or not same or _to_ask(entry, kept):
             self.ask(record.id, None)

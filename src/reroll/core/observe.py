@@ -463,11 +463,15 @@ def workload_record(
 
 
 def _mixed(previous: WorkloadRecord | None, present: Revision, applied: Applied | None) -> frozenset[str]:
-    """`WorkloadRecord.mixed` holds until its pods are replaced for it: by another revision, or by a later decision."""
-    if previous is None or not previous.mixed or previous.revision != present:
+    """`WorkloadRecord.mixed` holds until its pods are replaced for it: by a revision that none of them is of, or by a
+    later decision."""
+    if previous is None or not previous.mixed:
         return frozenset()
-    at = (each.at if each is not None else 0 for each in (applied, previous.applied))
-    return previous.mixed if next(at) == next(at) else frozenset()
+    if previous.revision != present and previous.revisions is not None and present not in previous.revisions:
+        return frozenset()
+    at = applied.at if applied is not None else 0
+    before = previous.applied.at if previous.applied is not None else 0
+    return previous.mixed if at <= before else frozenset()
 
 
 def with_revisions(

@@ -49,11 +49,11 @@ def by_another(
     again = before.again if before is not None else 0
     if not w.template_change.willed and again < len(AGAIN_AFTER):
         due = (before.at if before is not None else 0) + AGAIN_AFTER[again]
-        if blocked:
-            return cannot_start(back, blocked, (), record.notes)
         if s.now < due:
             words = f"{back}; reroll rolls it again later"
             return Decision(Kind.WAIT, words, until=due, notes=record.notes)
+        if blocked:
+            return cannot_start(back, blocked, record.changes, record.notes)
         assert record.applied is not None, "it is to be recorded"
         words = f"{back}; reroll rolls it again ({again + 1} of {len(AGAIN_AFTER)})"
         return roll(s, words, (), record.applied, since=since, notes=record.notes, again=again + 1)
