@@ -278,7 +278,8 @@ def _settled(
         if not isinstance(proof, New):
             blocked = [f.blocked for f in findings if f.blocked]
             return by_another(s, proof, record, reason, since=since, blocked=blocked)
-        return replace(record, reason=f"{reason}, and its new pods read the current configuration")
+        words = f"{reason}, and its new pods read the current configuration{proof.words}"
+        return replace(record, reason=words)
     new = [f.short for f in findings if f.write]
     dropped = sorted(before.configs.keys() - {f.short for f in findings})
     if w.applied_problem:

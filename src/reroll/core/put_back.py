@@ -39,9 +39,9 @@ def by_another(
         words = f"{reason}; its rollout is not over: {proof.words}"
         waits = Decision(Kind.WAIT, words, changes=record.changes, notes=record.notes)
         # It does not end by itself, and until then older pods run: somebody has to know.
-        return replace(waits, warning=True, event="RolloutBlocked") if proof.blocked else waits
+        return replace(waits, warning=True, event=f"Rollout{proof.stuck.title()}") if proof.stuck else waits
     if isinstance(proof, New):
-        return replace(record, reason=f"{reason}, and its new pods read the new content")
+        return replace(record, reason=f"{reason}, and its new pods read the new content{proof.words}")
     if isinstance(proof, Unasked):
         words = f"{reason}, and went back to a revision that had pods before"
         return replace(record, reason=words, ask_pods=True)
