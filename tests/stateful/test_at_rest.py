@@ -17,8 +17,10 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.conftest import Cluster
 from tests.stateful.machine import Play
+from tests.stateful.stage import SETTLE, Stage
+from tests.stateful.verdict import Verdict
 
-EXAMPLES, STEPS = 12, 20
+EXAMPLES, STEPS = 8, 16
 """Plays of one round, and steps of a play."""
 
 
@@ -61,3 +63,23 @@ def play(cluster: Cluster, number: int) -> None:
     )
     seed(number)(Ours)
     run_state_machine_as_test(Ours, settings=rules)
+
+
+BURST = [(("configmaps", name), value) for value in "12121" for name in ("a", "b")]
+
+
+@pytest.mark.parametrize("settle", [SETTLE, 0.0])
+async def test_one_rollout_per_net_change_and_without_settling_more(cluster: Cluster, settle: float) -> None:
+    """The plays notice where several changes are not made one rollout."""
+    if not cluster.tokens:
+        pytest.skip("speaks to the API server with the tokens of our own cluster")
+    async with Stage(cluster, f"play-{uuid.uuid4().hex[:8]}", settle=settle) as stage:
+        verdict = Verdict(stage)
+        await stage.begin()
+        await verdict.at_rest(first=True)
+        soon = await stage.write_all(BURST)
+        if settle:
+            await verdict.at_rest(exact=soon)
+        else:
+            with pytest.raises(AssertionError, match=r"was rolled \d+ times, not 1 to 1"):
+                await verdict.at_rest(exact=True)
