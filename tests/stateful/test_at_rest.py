@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import random
 import sys
-import time
+import traceback
 import uuid
 
 import pytest
@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.conftest import Cluster
+from tests.soak import MINUTES, Soak
 from tests.stateful.machine import Play
 from tests.stateful.stage import SETTLE, Stage
 from tests.stateful.verdict import Verdict
@@ -28,20 +29,27 @@ EXAMPLES, STEPS = 8, 16
 def test_plays(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     if not cluster.tokens:
         pytest.skip("speaks to the API server with the tokens of our own cluster")
-    until = time.monotonic() + 60 * float(os.environ.get("REROLL_SOAK_MINUTES", "0"))
     given = os.environ.get("REROLL_SEED")
-    number = int(given) if given else random.SystemRandom().randrange(10**9)
+    soak = Soak("on the real control plane")
     while True:
+        number = int(given) if given else random.SystemRandom().randrange(10**9)
         with capsys.disabled():
             # It is for people; and where pytest has several processes, only this stream of them is seen.
             print(f"\nseed {number}: repeat with REROLL_SEED={number}", file=sys.stderr, flush=True)  # noqa: T201
-        play(cluster, number)
-        if time.monotonic() > until:
-            return
-        number = random.SystemRandom().randrange(10**9)
+        soak.seeds += 1
+        try:
+            play(cluster, number, soak)
+        except Exception as error:
+            if not MINUTES:
+                raise
+            soak.failure(number, "".join(traceback.format_exception(error)))
+        if not soak.goes_on:
+            break
+    if MINUTES:
+        soak.end()
 
 
-def play(cluster: Cluster, number: int) -> None:
+def play(cluster: Cluster, number: int, soak: Soak) -> None:
     """One round with one seed."""
 
     class Ours(Play):
@@ -49,6 +57,7 @@ def play(cluster: Cluster, number: int) -> None:
             super().__init__()
             self.cluster = cluster
             self.namespace = f"play-{uuid.uuid4().hex[:8]}"
+            soak.plays += 1
 
     # No shrinking: what another run meets depends on the time it takes, and each step is a request or more.
     rules = settings(
