@@ -343,6 +343,10 @@ class Stage:
     async def spoil(self, name: str, value: str | None) -> None:
         await self._patch(name, {"metadata": {"annotations": {"reroll.dev/applied": value}}})
 
+    async def slow_down(self, name: str) -> None:
+        """A new pod of this Deployment counts after some seconds, which changes no template."""
+        await self._patch(name, {"spec": {"minReadySeconds": 3}})
+
     async def until_marked(self, name: str, seconds: float) -> None:
         """Wait for the next change of its template, no longer than this."""
         key = FOLLOWERS[name].resource.kind, name

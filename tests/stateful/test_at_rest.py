@@ -15,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from reroll.core import decide
+from reroll.core.proof import New
 from tests.conftest import Cluster
 from tests.soak import MINUTES, Soak
 from tests.stateful.machine import Play
@@ -92,3 +94,29 @@ async def test_one_rollout_per_net_change_and_without_settling_more(cluster: Clu
         else:
             with pytest.raises(AssertionError, match=r"was rolled \d+ times, not 1 to 1"):
                 await verdict.at_rest(exact=True)
+
+
+@pytest.mark.parametrize("believed", [False, True])
+async def test_older_pods_after_a_revert_are_noticed(
+    cluster: Cluster, believed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator writes its own template again in the middle of reroll's rollout. The plays notice where another
+    client's rollout is `believed` to replace all pods."""
+    if not cluster.tokens:
+        pytest.skip("speaks to the API server with the tokens of our own cluster")
+    if believed:
+        monkeypatch.setattr(decide, "prove", lambda *of_anything: New())
+    async with Stage(cluster, f"play-{uuid.uuid4().hex[:8]}") as stage:
+        verdict = Verdict(stage)
+        await stage.begin()
+        await verdict.at_rest(first=True)
+        # Of two pods one is replaced at a time, and a new one counts only after some seconds.
+        await stage.slow_down("one")
+        await stage.write("configmaps", "a", {"X": "1"})
+        await stage.until_marked("one", 20.0)
+        await stage.operate("one")
+        if not believed:
+            await verdict.at_rest()
+        else:
+            with pytest.raises(AssertionError, match=r"one: pod one-.* runs old content of configmaps/a"):
+                await verdict.at_rest(within=12.0)

@@ -35,9 +35,11 @@ class Verdict:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self._done: str = ""
+        self._patience = PATIENCE
 
-    async def at_rest(self, *, first: bool = False, exact: bool = False) -> None:
+    async def at_rest(self, *, first: bool = False, exact: bool = False, within: float = PATIENCE) -> None:
         """All faults are lifted, a controller runs, and everything came to an end: then it has to be right."""
+        self._patience = within
         stage, world = self.stage, self.stage.world
         for proxy in stage.proxies:
             proxy.heal()
@@ -65,7 +67,7 @@ class Verdict:
         """Wait until nothing is wrong; else fail with what is."""
         wrong: list[str] = []
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._patience):
                 while True:
                     await self.stage.release()
                     wrong = [each for name in FOLLOWERS for each in await self._wrong(name)]
@@ -73,7 +75,7 @@ class Verdict:
                         return
                     await asyncio.sleep(0.1)
         except TimeoutError:
-            raise AssertionError(f"not within {PATIENCE:.0f} s: {what}: {'; '.join(wrong)}") from None
+            raise AssertionError(f"not within {self._patience:.0f} s: {what}: {'; '.join(wrong)}") from None
 
     # --- what runs -------------------------------------------------------------------------------------
 
