@@ -60,7 +60,7 @@ test-lowest:
 # For so many minutes, with ever new seeds: random plays on a real control plane (docs/testing.md).
 MINUTES ?= 60
 soak: environment
-	@REROLL_SOAK_MINUTES=$(MINUTES) $(BIN)/python scripts/run_tests.py --limit=$$(($(MINUTES) + 30))m -- -q -x tests/stateful $(ARGS)
+	@REROLL_SOAK_MINUTES=$(MINUTES) $(BIN)/python scripts/run_tests.py --limit=$$(($(MINUTES) + 30))m -- $(SPREAD) -q -x tests/stateful tests/interleavings $(ARGS)
 
 check: environment
 	$(BIN)/ruff check

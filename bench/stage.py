@@ -21,7 +21,7 @@ from bench.delay import far_away
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
 from reroll.kube.errors import AlreadyExists, NotFound
-from reroll.kube.reflector import Reflector
+from reroll.kube.reflector import Collection, Reflector
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
 
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
@@ -359,7 +359,7 @@ async def _watched(
     config = load_config(kubeconfig=str(source))
     async with Client(config, max_in_flight=100, field_manager="bench") as client:
         found = Stage(client, source, files, audit_log, accounts=accounts)
-        watch = Reflector(client, DEPLOYMENTS, found.templates, Deployment)
+        watch = Reflector(client, Collection(DEPLOYMENTS, Deployment), found.templates)
         task = asyncio.create_task(watch.run())
         try:
             while not watch.statistics().synced:  # noqa: ASYNC110

@@ -110,7 +110,6 @@ class Controller:
             self.metrics,
             lambda: Reporter(self.events, self.kinds, reasons or EventReasons(), self.outside.notify),
             check_key=self.key.check,
-            manager=settings.field_manager,
             limiter=Limiter(min(settings.actors_min, settings.actors), settings.actors),
         )
         self.presence = ReloaderPresence(

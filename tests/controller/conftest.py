@@ -19,7 +19,7 @@ from reroll.core.observe import WorkloadObject, epoch
 from reroll.core.records import ConfigId, ConfigRecord
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
-from reroll.kube.reflector import Handler, Reflector
+from reroll.kube.reflector import Collection, Handler, Reflector
 from reroll.kube.resources import CONFIG_MAPS, EVENTS, PODS, SECRETS, Resource
 from reroll.settings import Settings
 
@@ -91,10 +91,8 @@ class Stage:
             resource = Resource(known.group, known.version, known.plural, known.kind)
             reflector = Reflector(
                 self.client,
-                resource,
+                Collection(resource, WorkloadObject, self.namespace),
                 self._templates.of(known.kind),
-                WorkloadObject,
-                namespace=self.namespace,
             )
             tasks.append(asyncio.create_task(reflector.run()))
         try:

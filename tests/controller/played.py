@@ -53,6 +53,10 @@ class Server:
         """What happens between a request and its answer."""
         self._numbers = itertools.count(1)
 
+    def written(self, version: int) -> None:
+        """Something else was written with this resourceVersion: etcd numbers all writes in one sequence."""
+        self._numbers = itertools.count(max(version + 1, next(self._numbers)))
+
     # --- what others do --------------------------------------------------------------------------------
 
     def put(self, path: str, manifest: Json, manager: str = "kubectl") -> Json:
@@ -278,6 +282,7 @@ class World:
         wrote = ManagedFields(
             manager="kubectl", time="2026-01-01T00:00:00Z", fields_v1=msgspec.Raw(b'{"f:data":{}}')
         )
+        self.server.written(version)
         meta = ObjectMeta(name=name, namespace="shop", resource_version=str(version), managed_fields=[wrote])
         self.store.configs.put_live("configmap", ConfigMapObject(metadata=meta, data=data))
 

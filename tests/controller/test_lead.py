@@ -32,7 +32,6 @@ class Place:
             self.world.metrics,
             lambda: Reporter(self.events),
             check_key=self.world._check_key,
-            manager="reroll",
             limiter=Limiter(1, 8),
             now=lambda: self.world.now,
         )

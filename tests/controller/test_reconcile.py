@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reroll.controller.reconcile import gate
-from reroll.controller.result import Again, Done, Held
+from reroll.controller.reconcile import _no_later, gate
+from reroll.controller.result import Again, Done, Held, Result
 from reroll.core.applied import decode
 from reroll.core.decide import decide
 from reroll.core.digests import DigestKey
@@ -323,3 +323,22 @@ async def test_the_gate_lets_all_pass() -> None:
     entry = world.store.workload(WEB)
     assert entry is not None
     assert gate(entry, decide(world.reconciler.situation(entry))) is None
+
+
+@pytest.mark.parametrize(
+    ("result", "look_again", "expected"),
+    [
+        (Done(), None, Done()),
+        (Done(), 9.0, Again(9.0, "its rollout is followed")),
+        (Again(5.0, "settles"), 9.0, Again(5.0, "settles")),
+        (Again(50.0, "is rolled again later"), 9.0, Again(9.0, "its rollout is followed")),
+        (Held("its rollout is not over"), 9.0, Again(9.0, "its rollout is followed")),
+        (Held("its rollout is not over"), None, Held("its rollout is not over")),
+        # What is tried again with a growing delay stays that.
+        (Held("refused", at_least=1.0), 9.0, Held("refused", at_least=1.0)),
+    ],
+)
+def test_a_rollout_that_is_followed_is_looked_at_while_something_else_is_waited_for(
+    result: Result, look_again: float | None, expected: Result
+) -> None:
+    assert _no_later(result, look_again) == expected

@@ -202,7 +202,7 @@ class TestErrors:
         with capture_logs() as logs:
             assert len(await work(place, 10.0)) == 2
         assert place.sample("decide", "internal") == 1
-        assert [line["log_level"] for line in logs if "a decision failed" in line["event"]] == ["error"]
+        assert [line["log_level"] for line in logs if "reconcile failed" in line["event"]] == ["error"]
 
     async def test_one_that_hangs_is_cut_short_and_asked_again(self) -> None:
         place = Place(Done(), time_limit=120.0)

@@ -165,7 +165,9 @@ class Running(World):
         self.pods_start(live=True)
 
     def person_undoes(self, to: WorkloadRecord) -> None:
-        """``kubectl rollout undo`` of a Deployment takes the record back, too."""
+        """``kubectl rollout undo`` of a Deployment takes the record back, too. It leaves the present revision alone."""
+        if to.revision == self.workload.revision:
+            return
         self.template(to.template_hash, to.mark, by=UNDO, willed=True, applied=to.applied)
 
     def operator_writes(self, template: str | None = None) -> None:

@@ -403,9 +403,13 @@ class TestRecordsOfAnOlderReroll:
 
 @pytest.mark.parametrize("seed", range(150))
 def test_whatever_happens_nothing_is_called_current_that_is_not(seed: int) -> None:
-    """Random changes, deploys, undos, operators, deaths of pods and of controllers, at any point of any rollout. At
-    each moment only true things are said, and in the end all pods run what is there, or somebody was told."""
+    """Random changes, deploys, undos, operators, deaths of pods and of controllers, at any point of any rollout.
+
+    At each moment only true things are said. In the end all pods run what is there, or somebody was told. Content that
+    comes and goes while no controller acts is only seen by the ages of pods, which `explain` asks for.
+    """
     chance = random.Random(seed)
+    prompt = seed % 2 == 0
     world = Running(replicas=chance.choice([1, 2, 4]))
     earlier = [world.workload]
     number = 1
@@ -436,11 +440,18 @@ def test_whatever_happens_nothing_is_called_current_that_is_not(seed: int) -> No
         else:
             earlier.append(world.workload)
             world.reconcile()
+        if prompt:
+            world.reconcile()
         for told in (world.decided(), world.explained()):
             if told.runs == "current":
                 assert world.stale_pods() == 0, (log, told.reason)
     found = world.settle()
-    # A record that was taken away while no controller ran is lost, and what the pods run is not known any more.
-    if world.stale_pods() and Kind.ADOPT not in kinds(world):
+    if not world.stale_pods():
+        return
+    assert world.explained().runs == "older", (log, found.reason)
+    # A record that was taken away while no controller ran is lost. One that an undo brought back knows nothing of
+    # content that came later, and has gone again since.
+    lost = Kind.ADOPT in kinds(world) or {"undo", "back"} <= set(log)
+    if prompt and not lost:
         assert found.runs == "older", (log, found.reason, [each.reason for each in world.done])
         assert world.warned, (log, found.reason)

@@ -11,7 +11,7 @@ def reads(proxy: FaultProxy) -> list[str]:
     return [
         seen.query["fieldSelector"].removeprefix("metadata.name=")
         for seen in proxy.seen
-        if "fieldSelector" in seen.query
+        if seen.query.get("fieldSelector", "").startswith("metadata.name=")
     ]
 
 

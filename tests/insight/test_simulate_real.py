@@ -35,7 +35,7 @@ from reroll.insight.simulation.scenario import from_options
 from reroll.insight.simulation.world import NO_KEY, value_digest
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
-from reroll.kube.reflector import Reflector
+from reroll.kube.reflector import Collection, Reflector
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
 from reroll.settings import Settings
 from tests.conftest import Cluster
@@ -323,7 +323,7 @@ class Stand:
     async def watched(self) -> AsyncIterator[None]:
         tasks = []
         for known, marks in zip(WORKLOAD_KINDS.values(), self.marks, strict=True):
-            reflector = Reflector(self.client, _RESOURCES[known.kind], marks, WorkloadObject)
+            reflector = Reflector(self.client, Collection(_RESOURCES[known.kind], WorkloadObject), marks)
             tasks.append(asyncio.create_task(reflector.run()))
         try:
             yield

@@ -24,7 +24,7 @@ from tests.interleavings.jobs import finished
 from tests.interleavings.ledger import WORKLOADS, template_of, workload_id
 from tests.interleavings.member import CONFIG_KINDS, KEY, Fault, Member
 from tests.interleavings.pods import Use, uses
-from tests.interleavings.server import Object, going
+from tests.interleavings.server import CLASSES, Object, going
 
 if TYPE_CHECKING:
     from tests.interleavings.play import Play
@@ -60,33 +60,41 @@ def workloads(play: Play) -> Iterator[tuple[WorkloadId, str, Object]]:
 
 
 def _stale_pods(play: Play) -> Iterator[str]:
-    by_owner: dict[str, list[Object]] = {}
-    for pod in play.server.all("pods"):
-        by_owner.setdefault(pod["metadata"]["ownerReferences"][0]["uid"], []).append(pod)
+    for workload, found, pod, old in _running_old(play):
+        if any(each["status"]["phase"] == "Pending" for each in _pods_of(play, found)):
+            continue  # its rollout can't end, because a pod needs what is missing
+        since = max(play.ledger.ages.get(use, 0.0) for use in old)
+        if _left(found) or _told(play, workload, since) or _adopted(play, workload, pod, since):
+            continue
+        yield (
+            f"{workload}: pod {pod['metadata']['name']} runs old content of {', '.join(map(str, old))}, "
+            f"and nobody was told"
+        )
+
+
+def owed(play: Play) -> set[WorkloadId]:
+    """Whose pods run old content, whether somebody was told or not."""
+    return {workload for workload, *_ in _running_old(play)}
+
+
+def _running_old(play: Play) -> Iterator[tuple[WorkloadId, Object, Object, list[Use]]]:
+    """(workload, what it is, one of its pods, what that pod read and is another now)."""
     for workload, plural, found in workloads(play):
         if plural == "cronjobs" or (plural == "jobs" and finished(found)):
             continue
-        owners = [found["metadata"]["uid"]]
-        if plural == "deployments":
-            owners = [each["metadata"]["uid"] for each in play.deployments.replica_sets(found)]
-        pods = [pod for owner in owners for pod in by_owner.get(owner, ())]
-        if any(pod["status"]["phase"] == "Pending" for pod in pods):
-            continue  # its rollout can't end, because a pod needs what is missing
-        for pod in pods:
-            if going(pod) or pod["status"]["phase"] != "Running":
-                continue
-            old = list(_old(play, pod, template_of(plural, found)))
-            since = max((play.ledger.ages.get(use, 0.0) for use in old), default=0.0)
-            if (
-                old
-                and not _left(found)
-                and not _told(play, workload, since)
-                and not _adopted(play, workload, pod, since)
-            ):
-                yield (
-                    f"{workload}: pod {pod['metadata']['name']} runs old content of "
-                    f"{', '.join(map(str, old))}, and nobody was told"
-                )
+        for pod in _pods_of(play, found):
+            if not going(pod) and pod["status"]["phase"] == "Running":
+                unseen = play.ledger.unseen.get(workload, set())
+                old = [use for use in _old(play, pod, template_of(plural, found)) if use not in unseen]
+                if old:
+                    yield workload, found, pod, old
+
+
+def _pods_of(play: Play, found: Object) -> list[Object]:
+    owners = [found]
+    if found["kind"] == "Deployment":
+        owners = play.deployments.replica_sets(found)
+    return [pod for owner in owners for pod in play.server.owned("pods", owner["metadata"]["uid"])]
 
 
 def _old(play: Play, pod: Object, template: Object) -> Iterator[Use]:
@@ -94,7 +102,12 @@ def _old(play: Play, pod: Object, template: Object) -> Iterator[Use]:
     read = play.pods.read[pod["metadata"]["uid"]]
     for use in uses(template):
         now = play.ledger.content(use)
-        if use in read and now is not None and read[use] != now:
+        if use not in read or now is None:
+            continue
+        if use.plural == CLASSES:
+            if int(read[use] or 0) < int(now):  # a newer one was mounted by this pod alone
+                yield use
+        elif read[use] != now:
             yield use
 
 
@@ -139,8 +152,12 @@ def _rollouts(play: Play) -> Iterator[str]:
         if flavour.faults or not play.exact or ledger.foreign[workload] or workload not in ledger.at_first:
             continue
         before, now = ledger.at_first[workload], ledger.contents[workload]
-        if None in before.values() or None in now.values() or not _rolls(play, workload):
+        if any(of[use] is None for of in (before, now) for use in of if use.plural != CLASSES) or not _rolls(
+            play, workload
+        ):
             continue
+        if workload in play.owed:
+            continue  # what it waited for may have come, or not
         due = int(before != now)
         if rolled != due and not (_held_back(found) and due <= rolled <= changes):
             yield f"{workload}: rolled {rolled} times, {due} was due: {_words(before)} became {_words(now)}"

@@ -7,15 +7,15 @@ and who else did.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from reroll.core.applied import APPLIED, CONFIG, RESTARTING, STANDS_IN_FOR
 from reroll.core.records import WorkloadId
 from tests.interleavings.pods import Use, content, uses
-from tests.interleavings.server import KINDS, Object, Server, Write
+from tests.interleavings.server import KINDS, STATUSES, Object, Server, Write
 
 WORKLOADS = ("deployments", "statefulsets", "jobs", "cronjobs")
-CONFIG_PLURALS = ("configmaps", "secrets")
+CONFIG_PLURALS = ("configmaps", "secrets", STATUSES)
 REROLL = "reroll"
 
 Contents = dict[Use, str | None]
@@ -45,13 +45,18 @@ class Ledger:
         self._last: dict[Use, str] = {}
         self.adopted: dict[WorkloadId, float] = {}
         """When reroll wrote a record where there was none."""
+        self.unseen: dict[WorkloadId, set[Use]] = {}
+        """What was missing then, so that nothing tells what its pods have read of it, until it is rolled."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called when what somebody consumes became another."""
         self.jobs: set[str] = set()
         """Jobs that have to be there."""
         self.begin()
         server.watchers.append(self._write)
 
-    def begin(self) -> None:
-        self.changes: Counter[WorkloadId] = Counter()
+    def begin(self, owed: Iterable[WorkloadId] = ()) -> None:
+        """`owed`: those whose pods run old content, as somebody was told: a change is due already."""
+        self.changes: Counter[WorkloadId] = Counter(owed)
         """How often what it consumes became another."""
         self.rolled: Counter[WorkloadId] = Counter()
         """How often reroll had its pods replaced."""
@@ -77,6 +82,7 @@ class Ledger:
             now = {use: content(self._server, use) for use in used}
             if now != self.contents[workload]:
                 self.changes[workload] += 1
+                self.changed()
                 for use, value in now.items():
                     if value is not None and value != self._last.get(use):
                         self._last[use], self.ages[use] = value, self._now()
@@ -115,6 +121,9 @@ class Ledger:
         before, after = write.before, write.after
         if before is not None and not _record(before) and _record(after):
             self.adopted[workload] = self._now()
+            found = self.contents[workload]
+            self.unseen[workload] = {use for use, value in found.items() if value is None}
+        rolled = self.rolled[workload]
         if before is None:
             self.rolled[workload] += 1  # a Job that is made again
         elif template_of(plural, before) != template_of(plural, after):
@@ -124,6 +133,8 @@ class Ledger:
             was = (before["metadata"].get("annotations") or {}).get(RESTARTING)
             if pods and pods != was:
                 self.rolled[workload] += 1
+        if self.rolled[workload] != rolled:
+            self.unseen.pop(workload, None)
 
 
 def _record(workload: Object) -> str:

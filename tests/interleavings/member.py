@@ -37,7 +37,7 @@ from reroll.kube.client import Client
 from reroll.kube.events import EventRecorder
 from tests.interleavings.client import PlayedClient, Wire
 from tests.interleavings.clock import BASE, skew, skew_at_start
-from tests.interleavings.server import Server
+from tests.interleavings.server import STATUSES, Server
 from tests.interleavings.watches import Watch
 
 ACTORS = 2
@@ -49,7 +49,6 @@ CONFIG_KINDS: tuple[tuple[ConfigKind, str, type], ...] = (
     ("configmap", "configmaps", ConfigMapObject),
     ("secret", "secrets", SecretObject),
 )
-STATUSES = "secretproviderclasspodstatuses"
 
 _decoders: dict[str, Callable[[bytes], Any]] = {
     plural: msgspec.json.Decoder(form).decode
@@ -174,7 +173,6 @@ class Member:
             METRICS,
             lambda: _Reporter(events, self),
             check_key=self._check_key,
-            manager="reroll",
             limiter=Limiter(ACTORS, ACTORS),
             now=self.now,
         )
@@ -257,6 +255,7 @@ class Member:
                 for workload, unanswered in lead.term.ledger._unanswered.items()
                 if (entry := self.store.workload(workload)) is not None
                 and entry.record.applied == unanswered.decision.applied
+                and unanswered.decision.mark in (None, entry.record.mark)
                 and not entry.record.unsaved
             ],
             "what is unfinished": list(lead.term.modes.all_unfinished()),

@@ -280,6 +280,7 @@ def _manifest(found: Object) -> Object:
         if key in ("reroll.dev/auto", "reroll.dev/mode")
     }
     spec = msgspec.json.decode(msgspec.json.encode(found["spec"]))
+    spec.pop("paused", None)
     if found["kind"] == "Job":
         spec.pop("selector", None)
         spec["template"]["metadata"]["labels"] = {"app": meta["name"]}

@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from reroll.core.policy import PolicyDefaults
+from reroll.core.records import WorkloadId
 from reroll.insight.simulation.clock import VirtualLoop
 from reroll.kube.errors import ApiError, Conflict, ServerError, TooManyRequests
+from tests.interleavings.classes import Driver
 from tests.interleavings.client import Wire
 from tests.interleavings.clock import BASE
 from tests.interleavings.deployments import Deployments
-from tests.interleavings.invariants import check
+from tests.interleavings.invariants import check, owed
 from tests.interleavings.jobs import Jobs
 from tests.interleavings.ledger import CONFIG_PLURALS, Ledger
 from tests.interleavings.member import METRICS, Fault, Member, Said
@@ -27,7 +29,7 @@ from tests.interleavings.people import People
 from tests.interleavings.pods import Act, Pods
 from tests.interleavings.server import Server
 from tests.interleavings.statefulsets import StatefulSets
-from tests.interleavings.worlds import KEYS, Choose, describe, draw
+from tests.interleavings.worlds import CLASS, KEYS, Choose, describe, draw
 
 T = TypeVar("T")
 
@@ -49,6 +51,8 @@ class Flavour(NamedTuple):
     members: int = 1
     elected: bool = True
     """Of two controllers, one acts at a time."""
+    classes: bool = False
+    """Pods mount a SecretProviderClass."""
     returns: bool = True
     """Content goes back to what it was before."""
     steps: int = 24
@@ -72,6 +76,12 @@ class Play:
         self.jobs = Jobs(self.server, self.pods)
         self.people = People(self.server, self.deployments, self.stateful_sets)
         self.ledger = Ledger(self.server, self.now)
+        self.ledger.changed = self._noticed
+        self.owed: set[WorkloadId] = set()
+        """Whose pods ran old content at the last rest."""
+        self.driver = Driver(self.server)
+        self.pods.started = self.driver.mount
+        self.server.vault[CLASS] = 1
         self.members: list[Member] = []
         self.said: list[Said] = []
         """By controllers that are no more."""
@@ -94,7 +104,7 @@ class Play:
     async def run(self) -> None:
         """Raises Fault."""
         METRICS.internal = ""
-        given = draw(self._choose, self.flavour.kinds)
+        given = draw(self._choose, self.flavour.kinds, classes=self.flavour.classes)
         for plural, manifest in given.configs:
             self.server.create(plural, manifest, "kubectl-create")
         for plural, manifest in given.workloads:
@@ -116,7 +126,8 @@ class Play:
             await self._loop.halt()
 
     async def _between_rests(self) -> None:
-        self.ledger.begin()
+        self.owed = owed(self)
+        self.ledger.begin(self.owed)
         self.exact, self._changed, self._closed = True, False, False
         for _ in range(4 + self._choose(self.flavour.steps)):
             await self._step()
@@ -183,6 +194,7 @@ class Play:
         yield from self.stateful_sets.acts()
         yield from self.jobs.acts()
         yield from self.pods.acts()
+        yield from self.driver.acts()
 
     def _deliver(self) -> None:
         lines = [(m, watch) for m in self.members for watch in m.watches if watch.line]
@@ -248,22 +260,27 @@ class Play:
 
     # --- people --------------------------------------------------------------------------------------
 
-    def _person(self, words: str, *, config: bool = False) -> None:
+    def _person(self, words: str) -> None:
         """Something was written, unless there was nothing to do."""
-        if not words:
-            return
-        self._say(words)
-        if config:
-            self.exact = self.exact and not self._closed
-            self._changed = True
+        if words:
+            self._say(words)
+
+    def _noticed(self) -> None:
+        """What somebody consumes became another."""
+        self.exact = self.exact and not self._closed
+        self._changed = True
 
     def _change(self) -> None:
+        if self.flavour.classes and not self._choose(3):
+            self.server.vault[CLASS] += 1
+            self._say(f"the vault has version {self.server.vault[CLASS]}")
+            return
         plural, name = self._one(self._configs)
         number = self._choose(8)
         if number < 5:
-            self._person(self.people.set(plural, name, KEYS[self._choose(2)]), config=True)
+            self._person(self.people.set(plural, name, KEYS[self._choose(2)]))
         elif number < 7 and self.flavour.returns:
-            self._person(self.people.put_back(plural, name), config=True)
+            self._person(self.people.put_back(plural, name))
         else:
             self._person(self.people.label(plural, name))
 
@@ -272,11 +289,11 @@ class Play:
         plural, name = self._one(self._configs)
         number = self._choose(3)
         if self.server.get(plural, name) is None:
-            self._person(self.people.create_config(plural, name, changed=number > 0), config=True)
+            self._person(self.people.create_config(plural, name, changed=number > 0))
         elif number == 0:
-            self._person(self.people.delete_config(plural, name), config=True)
+            self._person(self.people.delete_config(plural, name))
         else:
-            self._person(self.people.remove_key(plural, name, KEYS[self._choose(2)]), config=True)
+            self._person(self.people.remove_key(plural, name, KEYS[self._choose(2)]))
 
     def _write_workload(self) -> None:
         plural, name = self._one(self._workloads)
@@ -289,7 +306,7 @@ class Play:
             self._person(self.people.apply(plural, name))
         elif number == 1:
             of, config = self._one(self._configs)
-            self._person(self.people.set(of, config, KEYS[self._choose(2)]), config=True)
+            self._person(self.people.set(of, config, KEYS[self._choose(2)]))
             self._person(self.people.apply(plural, name, "helm"))
         elif number == 2:
             self._person(self.people.restart(plural, name))
@@ -424,8 +441,10 @@ class Play:
 
     def _recover(self) -> None:
         for plural, name in self.people.missing():
+            if self._choose(3) == 2:
+                continue  # it stays away
             if plural in CONFIG_PLURALS:
-                self._person(self.people.create_config(plural, name, changed=False), config=True)
+                self._person(self.people.create_config(plural, name, changed=False))
             else:
                 self._made(plural, name, self.people.create(plural, name))
         for member in self.members:

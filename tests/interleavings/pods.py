@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tests.interleavings.server import Key, Object, Server, going, owned_by
+from tests.interleavings.server import CLASSES, Key, Object, Server, going, owned_by
 
 
 class Act(NamedTuple):
@@ -51,10 +51,16 @@ def uses(template: Mapping[str, Any]) -> Iterator[Use]:
             for field, plural in (("configMapRef", "configmaps"), ("secretRef", "secrets")):
                 if field in source:
                     yield Use(plural, source[field]["name"], None, source[field].get("optional", False))
+    for volume in template["spec"].get("volumes", ()):
+        if "csi" in volume:
+            yield Use(CLASSES, volume["csi"]["volumeAttributes"]["secretProviderClass"], None, True)
 
 
 def content(server: Server, use: Use) -> str | None:
-    """What stands there now; None: nothing."""
+    """What stands there now; None: nothing. Of a class, the newest version that any pod's mount was rotated to."""
+    if use.plural == CLASSES:
+        rotated = server.rotated.get(use.name)
+        return str(rotated) if rotated is not None else None
     found = server.get(use.plural, use.name)
     if found is None:
         return None
@@ -66,14 +72,13 @@ def content(server: Server, use: Use) -> str | None:
 
 
 class Pods:
-    """All pods, and the kubelet's part in their lives. `classes`: what starts along with a pod."""
+    """All pods, and the kubelet's part in their lives. `started` is called with each that starts."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self.read: dict[str, Read] = {}
         """By the pod's uid."""
         self.started: Callable[[Object], None] = lambda pod: None
-        self.may_start: Callable[[Object], bool] = lambda pod: True
         self._names = 0
 
     def create(self, owner: Object, template: Object, labels: Mapping[str, str], name: str = "") -> None:
@@ -106,13 +111,16 @@ class Pods:
 
     def _can_start(self, pod: Object) -> bool:
         needed = (use for use in uses(pod) if not use.optional)
-        return all(content(self._server, use) is not None for use in needed) and self.may_start(pod)
+        return all(content(self._server, use) is not None for use in needed)
 
     def _start(self, pod: Object) -> None:
-        self.read[pod["metadata"]["uid"]] = {use: content(self._server, use) for use in uses(pod)}
+        self.read[pod["metadata"]["uid"]] = {use: self._now(use) for use in uses(pod)}
         self.started(pod)
         status = {"phase": "Running", "conditions": [], "startTime": self._server.timestamp()}
         self._server.update_status("pods", pod["metadata"]["name"], status)
+
+    def _now(self, use: Use) -> str | None:
+        return str(self._server.vault[use.name]) if use.plural == CLASSES else content(self._server, use)
 
     def _ready(self, pod: Object) -> None:
         status = {**pod["status"], "conditions": [{"type": "Ready", "status": "True"}]}

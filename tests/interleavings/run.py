@@ -82,12 +82,22 @@ def played() -> Iterator[None]:
         random.setstate(state)
 
 
-def play_many(name: str, flavour: Flavour, plays: int, *, share: float) -> None:
-    """So many plays with seeds from 0; or what the environment says. `share`: of the minutes of a soak. Fails with the
-    first play in which something does not hold, made shorter."""
+def seeds(count: int) -> pytest.MarkDecorator:
+    """A tenth of so many seeds in `make quick`, and all of them in `make test`."""
+    some, many = range(count // 10), range(count // 10, count)
+    return pytest.mark.parametrize(
+        "seeds", [some, pytest.param(many, marks=pytest.mark.slow)], ids=["some", "many"]
+    )
+
+
+def play_many(name: str, flavour: Flavour, seeds: range, *, share: float) -> None:
+    """Play these seeds; or what the environment says, where they begin with 0. `share`: of the minutes of a soak. Fails
+    with the first play in which something does not hold, made shorter."""
     given, minutes = os.environ.get("REROLL_SEED"), float(os.environ.get("REROLL_SOAK_MINUTES", "0"))
+    if (given or minutes) and seeds.start:
+        return
     with played():
-        for seed in [int(given)] if given else _seeds(plays, 60 * minutes * share):
+        for seed in [int(given)] if given else _fresh(60 * minutes * share) if minutes else seeds:
             failure = play(flavour, seed)
             if failure is not None:
                 short = shorter(flavour, seed, failure)
@@ -98,9 +108,7 @@ def play_many(name: str, flavour: Flavour, plays: int, *, share: float) -> None:
                 )
 
 
-def _seeds(plays: int, seconds: float) -> Iterator[int]:
-    if not seconds:
-        yield from range(plays)
+def _fresh(seconds: float) -> Iterator[int]:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         yield random.SystemRandom().randrange(10**9)

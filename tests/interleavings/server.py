@@ -21,6 +21,9 @@ from tests.interleavings import fields
 
 NAMESPACE = "shop"
 
+CLASSES = "secretproviderclasses"
+STATUSES = "secretproviderclasspodstatuses"
+
 Object = dict[str, Any]
 """An object's JSON. What `Server.get` gives is nobody's to change; `Server.copy` gives one's own."""
 
@@ -34,7 +37,7 @@ KINDS = {
     "controllerrevisions": ("apps/v1", "ControllerRevision"),
     "jobs": ("batch/v1", "Job"),
     "cronjobs": ("batch/v1", "CronJob"),
-    "secretproviderclasspodstatuses": ("secrets-store.csi.x-k8s.io/v1", "SecretProviderClassPodStatus"),
+    STATUSES: ("secrets-store.csi.x-k8s.io/v1", "SecretProviderClassPodStatus"),
 }
 """Plural -> (apiVersion, kind)."""
 
@@ -84,6 +87,10 @@ class Server:
         self.version = 100
         self._uids = 0
         self.watchers: list[Callable[[Write], None]] = []
+        self.vault: dict[str, int] = {}
+        """Version that the vault has of each SecretProviderClass, which is no object here."""
+        self.rotated: dict[str, int] = {}
+        """The newest version that the driver has rotated a pod's mount to."""
         self.evict: Callable[[Object], bool] = lambda pod: True
         """Do the budgets allow that this pod is evicted?"""
 
@@ -272,7 +279,8 @@ class Server:
             meta["managedFields"] = old["managedFields"]
         if value == before:
             return stored.raw
-        meta["generation"] = old["generation"] + (value.get("spec") != before.get("spec"))
+        counted = "status" if key.plural == STATUSES else "spec"  # a kind without a status subresource
+        meta["generation"] = old["generation"] + (value.get(counted) != before.get(counted))
         raw = self._store("MODIFIED", key, before, value, manager)
         if before["metadata"].get("deletionTimestamp") and not value["metadata"].get("finalizers"):
             self.remove(key)
@@ -291,7 +299,7 @@ class Server:
         meta = value["metadata"] = dict(value["metadata"])
         meta["resourceVersion"] = self._next()
         if fields_move and manager and key.plural not in _WITHOUT_FIELDS:
-            now = fields.leaves(value, status=key.plural == "secretproviderclasspodstatuses")
+            now = fields.leaves(value, status=key.plural == STATUSES)
             entries = fields.updated(
                 self._fields.get(key, {}), self._leaves.get(key, {}), now, manager, self.timestamp()
             )

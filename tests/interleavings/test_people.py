@@ -9,20 +9,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.interleavings.play import Flavour
-from tests.interleavings.run import Choices, play, play_choices, play_many, played
+from tests.interleavings.run import Choices, play, play_choices, play_many, played, seeds
 
 CALM = Flavour()
 PEOPLE = Flavour(foreign=True)
+CLASSES = Flavour(kinds=("deployments", "statefulsets"), classes=True, foreign=True)
 
 
 @pytest.mark.timeout(0)
-def test_one_rollout_per_net_change() -> None:
-    play_many("calm", CALM, 3000, share=0.2)
+@seeds(3000)
+def test_one_rollout_per_net_change(seeds: range) -> None:
+    play_many("calm", CALM, seeds, share=0.2)
 
 
 @pytest.mark.timeout(0)
-def test_people_and_tools() -> None:
-    play_many("people", PEOPLE, 2500, share=0.25)
+@seeds(2500)
+def test_people_and_tools(seeds: range) -> None:
+    play_many("people", PEOPLE, seeds, share=0.25)
+
+
+@pytest.mark.timeout(0)
+@seeds(1000)
+def test_classes(seeds: range) -> None:
+    play_many("classes", CLASSES, seeds, share=0.05)
 
 
 @settings(max_examples=200, deadline=None, database=None, suppress_health_check=list(HealthCheck))

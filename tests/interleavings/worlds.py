@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tests.interleavings.pods import Use, uses
-from tests.interleavings.server import Object
+from tests.interleavings.server import CLASSES, Object
 
 Choose = Callable[[int], int]
 """A number below the given one. 0 is the plainest: what shrinking goes for."""
 
 CONFIGS = (("configmaps", "a"), ("configmaps", "b"), ("secrets", "s"))
 KEYS = ("X", "Y")
+CLASS = "p"
 
 
 class Given(NamedTuple):
@@ -23,13 +24,15 @@ class Given(NamedTuple):
     workloads: list[tuple[str, Object]]
 
 
-def draw(choose: Choose, kinds: tuple[str, ...]) -> Given:
-    """A world whose workloads are of these kinds (plurals)."""
+def draw(choose: Choose, kinds: tuple[str, ...], *, classes: bool = False) -> Given:
+    """A world whose workloads are of these kinds (plurals). `classes`: some mount a SecretProviderClass."""
     configs = [(plural, config(name, dict.fromkeys(KEYS, "0"))) for plural, name in CONFIGS[: 1 + choose(3)]]
     workloads = []
     for number in range(1 + choose(3)):
         plural = kinds[choose(len(kinds))]
         used = list(dict.fromkeys(_use(choose, configs) for _ in range(1 + choose(2))))
+        if classes and plural in ("deployments", "statefulsets") and choose(4):
+            used.append(Use(CLASSES, CLASS, None, True))
         workloads.append((plural, workload(choose, plural, f"w{number}", used)))
     return Given(configs, workloads)
 
@@ -75,7 +78,16 @@ def workload(choose: Choose, plural: str, name: str, used: list[Use]) -> Object:
 def template(name: str, used: list[Use]) -> Object:
     """A pod template that reads these at the start of its container."""
     container: dict[str, Any] = {"name": "main", "image": "app:1"}
+    spec: dict[str, Any] = {"containers": [container]}
     for number, use in enumerate(used):
+        if use.plural == CLASSES:
+            csi = {
+                "driver": "secrets-store.csi.k8s.io",
+                "volumeAttributes": {"secretProviderClass": use.name},
+            }
+            spec["volumes"] = [{"name": "vault", "csi": csi}]
+            container["volumeMounts"] = [{"name": "vault", "mountPath": "/vault"}]
+            continue
         ref: dict[str, Any] = {"name": use.name}
         if use.optional:
             ref["optional"] = True
@@ -85,7 +97,7 @@ def template(name: str, used: list[Use]) -> Object:
         else:
             source = {"secretKeyRef" if of_secret else "configMapKeyRef": {**ref, "key": use.key}}
             container.setdefault("env", []).append({"name": f"V{number}", "valueFrom": source})
-    return {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}
+    return {"metadata": {"labels": {"app": name}}, "spec": spec}
 
 
 def describe(plural: str, manifest: Object) -> str:

@@ -600,7 +600,7 @@ async def test_work_that_does_not_end_is_waited_for_and_told(
     link.cut = True
     await asyncio.sleep(20.0)
     assert not elector.is_leader
-    assert "still at work" in capsys.readouterr().out
+    assert "work has not stopped" in capsys.readouterr().out
     link.cut = False
     await asyncio.sleep(15.0)
     assert elector.status().won == 1

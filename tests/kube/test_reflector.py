@@ -19,7 +19,7 @@ from reroll.kube.auth import Fixed, UserCredentials
 from reroll.kube.backoff import Backoff
 from reroll.kube.client import Client
 from reroll.kube.config import ClusterConfig
-from reroll.kube.reflector import Reflector, Statistics
+from reroll.kube.reflector import Collection, Reflector, Statistics
 from reroll.kube.resources import CONFIG_MAPS, SECRETS
 from tests.conftest import Cluster
 from tests.faults.proxy import (
@@ -149,10 +149,16 @@ class Bench:
         """A reflector of the namespace's ConfigMaps that runs; `synced`: and has read them all."""
         reflector: Reflector[Any] = Reflector(
             self.client,
-            options.pop("resource", CONFIG_MAPS),
+            Collection(
+                options.pop("resource", CONFIG_MAPS),
+                object_type,
+                self.namespace,
+                stream_first=options.pop("stream_first", False),
+                label_selector=options.pop("label_selector", ""),
+                field_selector=options.pop("field_selector", ""),
+                gather=options.pop("gather", 0.0),
+            ),
             mirror,
-            object_type,
-            namespace=self.namespace,
             on_state=self.states.append,
             **options,
         )

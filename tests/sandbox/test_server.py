@@ -18,7 +18,7 @@ from reroll.core.observe import ConfigMapObject
 from reroll.kube.client import MERGE_PATCH, Client
 from reroll.kube.config import load_config
 from reroll.kube.errors import Gone, NotFound, Unauthorized
-from reroll.kube.reflector import Reflector
+from reroll.kube.reflector import Collection, Reflector
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES
 from reroll.sandbox.kinds import CONFIG_MAP, DAEMON_SET, SECRET, Kind
 from reroll.sandbox.server import Sandbox
@@ -210,7 +210,7 @@ class TestWatches:
                     await asyncio.sleep(0.01)
 
         make(sandbox, "a", x="1")
-        reflector = Reflector(client, CONFIG_MAPS, Handler(), ConfigMapObject, namespace="default")
+        reflector = Reflector(client, Collection(CONFIG_MAPS, ConfigMapObject, "default"), Handler())
         task = asyncio.create_task(reflector.run())
         await until(lambda: held.get("a") == {"x": "1"})
         path = CONFIG_MAPS.path("default", "a")

@@ -29,7 +29,7 @@ from reroll.core.records import ConfigId, ConfigRecord, WorkloadId
 from reroll.insight.explain import explain
 from reroll.kube.client import Client
 from reroll.kube.config import load_config
-from reroll.kube.reflector import Reflector
+from reroll.kube.reflector import Collection, Reflector
 from reroll.kube.resources import Resource
 from reroll.settings import Settings
 from tests.conftest import Cluster
@@ -379,7 +379,7 @@ class Play(RuleBasedStateMachine):
         client = await self.stack.enter_async_context(Client(config))
         for resource in (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS):
             watch = Reflector(
-                client, resource, self.seen.of(resource.kind), Watched, namespace=self.namespace
+                client, Collection(resource, Watched, self.namespace), self.seen.of(resource.kind)
             )
             task = asyncio.create_task(watch.run())
             self.stack.push_async_callback(_cancelled, task)

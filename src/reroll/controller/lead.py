@@ -41,8 +41,8 @@ _FINISH_AGAIN = 0.5  # seconds between tries at the end
 
 
 class Acting:
-    """Makes leads. `check_key` as in `Reconciler`; `manager`: the field manager that `api` writes with; `reporter`
-    makes one for each lead; `limiter` says how many writes may be in flight, and learns by `requested`."""
+    """Makes leads. `check_key` as in `Reconciler`; `reporter` makes one for each lead; `limiter` says how many writes
+    may be in flight, and learns by `requested`."""
 
     def __init__(
         self,
@@ -52,7 +52,6 @@ class Acting:
         reporter: Callable[[], Reporter],
         *,
         check_key: Callable[[], Awaitable[bool]],
-        manager: str,
         limiter: Limiter,
         now: Callable[[], float] = steady_time,
     ) -> None:
@@ -61,7 +60,6 @@ class Acting:
         self.metrics = metrics
         self.reporter = reporter
         self.check_key = check_key
-        self.manager = manager
         self.limiter = limiter
         self.now = now
         self._idle: Queue[WorkloadId] = Queue()
@@ -119,7 +117,6 @@ class Lead:
             self.term,
             acting.metrics,
             check_key=acting.check_key,
-            manager=acting.manager,
             now=acting.now,
         )
         self._worker = Worker(

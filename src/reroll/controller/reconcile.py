@@ -54,7 +54,7 @@ class Reconciler:
     """Brings workloads to rest, within one term.
 
     `check_key` asks the server for the digest key in force. Where it is another one, the store has been told
-    when this returns (True), and Secrets are being read again. `manager`: the field manager that `api` writes with.
+    when this returns (True), and Secrets are being read again.
     """
 
     def __init__(
@@ -66,12 +66,11 @@ class Reconciler:
         *,
         check_key: Callable[[], Awaitable[bool]],
         now: Callable[[], float] = steady_time,
-        manager: str = "reroll",
     ) -> None:
         self._store = store
         self._term = term
         self._metrics = metrics
-        self._writer = Writer(store, api, term, metrics, now, manager)
+        self._writer = Writer(store, api, term, metrics, now)
         self._ages = Ages(api)
         self._check_key = check_key
         self._now = now

@@ -74,7 +74,7 @@ class Store:
             now=now,
         )
         self._derivation = Derivation(rules, self.configs.existing)
-        self._manager = rules.field_manager
+        self.field_manager = rules.field_manager
         self._now = now
         self._workloads: dict[WorkloadId, Entry] = {}
         self._overlay = Overlay()
@@ -224,7 +224,7 @@ class Store:
             relevant=self._derivation.dialects.relevant,
             arrived=self._now() if live else 0.0,
             written_mark=self._overlay.mark(workload),
-            manager=self._manager,
+            manager=self.field_manager,
             style=self.marks,
             fresh=fresh,
         )

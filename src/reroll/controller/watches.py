@@ -24,7 +24,7 @@ from reroll.core.observe import ConfigMapObject, NamespaceObject, SecretObject, 
 from reroll.core.records import ConfigKind
 from reroll.kube.client import Client
 from reroll.kube.errors import ApiError
-from reroll.kube.reflector import Handler, Reflector, Statistics
+from reroll.kube.reflector import Collection, Handler, Reflector, Statistics
 from reroll.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
 from reroll.settings import Settings
 
@@ -98,7 +98,7 @@ class Watches:
     def _make(self) -> Iterator[AnyReflector]:
         """Those of what every cluster serves."""
         if not self._namespaces:
-            yield self._reflector(NAMESPACES, Namespaces(self._store), NamespaceObject)
+            yield self._reflector(Collection(NAMESPACES, NamespaceObject), Namespaces(self._store))
         for scope in self._scopes:
             if "configmap" in self._config_kinds:
                 yield self._of_configs(CONFIG_MAPS, "configmap", ConfigMapObject, scope)
@@ -109,17 +109,18 @@ class Watches:
                     yield self._of_workloads(kind, Workloads(self._store, kind.id, scope), scope)
 
     def _reflector(
-        self, resource: Resource, handler: Handler[Any], object_type: type, scope: str = "", **options: Any
+        self,
+        collection: Collection[Any],
+        handler: Handler[Any],
+        listed: Callable[[str, str, str], None] | None = None,
     ) -> AnyReflector:
         return Reflector[Any](
             self._client,
-            resource,
+            collection,
             handler,
-            object_type,
-            namespace=scope,
+            listed=listed,
             on_state=self._on_state,
             on_fault=self._failed,
-            **options,
         )
 
     def _of_configs(
@@ -127,13 +128,12 @@ class Watches:
     ) -> AnyReflector:
         """Its lists bring names only: what is in an object is read by `controller.reader` where it counts."""
         handler = Configs(self._store, kind, scope)
-        return self._reflector(resource, handler, object_type, scope, listed=handler.listed)
+        return self._reflector(Collection(resource, object_type, scope), handler, handler.listed)
 
     def _of_workloads(self, kind: WorkloadKind, handler: Workloads, scope: str) -> AnyReflector:
         resource = Resource(kind.group, kind.version, kind.plural, kind.kind, custom=kind.custom)
-        return self._reflector(
-            resource, handler, object_type(kind), scope, label_selector=self._selector, gather=GATHER
-        )
+        collection = Collection(resource, object_type(kind), scope, self._selector, gather=GATHER)
+        return self._reflector(collection, handler)
 
     async def _follow(self, kind: WorkloadKind) -> None:
         """Watch a kind for as long as this is not cancelled: it is served only now, or may cease to be."""
@@ -153,7 +153,7 @@ class Watches:
         ]
         resource = Resource(kind.group, kind.version, kind.plural, kind.kind)
         reflectors = [
-            self._reflector(resource, handler, StatusObject if of_status else ClassObject, scope)
+            self._reflector(Collection(resource, StatusObject if of_status else ClassObject, scope), handler)
             for handler, scope in zip(handlers, self._scopes, strict=True)
         ]
         await self._while_served(reflectors, handlers)

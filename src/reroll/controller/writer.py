@@ -19,8 +19,7 @@ from reroll.modes.mode import Api, Patch, Subject
 
 
 class Writer:
-    """Requests for workloads, within one term. `now`: seconds since the epoch; `manager`: the field manager that `api`
-    writes with."""
+    """Requests for workloads, within one term. `now`: seconds since the epoch."""
 
     def __init__(
         self,
@@ -29,14 +28,12 @@ class Writer:
         term: Term,
         metrics: Metrics,
         now: Callable[[], float],
-        manager: str,
     ) -> None:
         self._store = store
         self._api = api
         self._term = term
         self._metrics = metrics
         self._now = now
-        self._manager = manager
 
     def subject(self, entry: Entry) -> Subject:
         """What a mode is handed of a workload."""
@@ -48,7 +45,7 @@ class Writer:
             api=self._api,
             tell=self._term.reporter,
             now=self._now(),
-            manager=self._manager,
+            manager=self._store.field_manager,
         )
 
     async def write(self, entry: Entry, decision: Decision, patch: Patch) -> None:

@@ -151,15 +151,29 @@ _SLICE = 0.01  # seconds of decoding before other tasks get their turn
 _INITIAL_END = "k8s.io/initial-events-end"
 
 
-class Reflector(Generic[T]):
-    """Follows one resource, in one namespace (or all, with ``namespace=""``).
+class Collection(msgspec.Struct, Generic[T], frozen=True):
+    """Which objects a reflector follows, and into what they are decoded."""
 
-    `object_type` is the msgspec struct that objects are decoded into. `listed`: lists ask for metadata only,
-    and tell it (namespace, name, resourceVersion) of each object, in place of the handler's `upsert`; what a
-    watch delivers is whole all the same. `stream_first`: stream the first list too. `gather`: seconds that events may
-    gather in where they come in close succession (`Client.stream`). `on_state` is told of every change of state, with
-    the problem in words. `on_fault` is called for each failure of the handler. `run` never returns and never raises but
-    for cancellation.
+    resource: Resource
+    object_type: type[T]
+    """A msgspec struct."""
+    namespace: str = ""
+    """"": all namespaces."""
+    label_selector: str = ""
+    field_selector: str = ""
+    stream_first: bool = False
+    """Stream the first list too."""
+    gather: float = 0.0
+    """Seconds that events may gather in where they come in close succession (`Client.stream`)."""
+
+
+class Reflector(Generic[T]):
+    """Follows one resource, in one namespace or in all.
+
+    `listed`: lists ask for metadata only, and tell it (namespace, name, resourceVersion) of each object, in place of
+    the handler's `upsert`; what a watch delivers is whole all the same. `on_state` is told of every change of state,
+    with the problem in words. `on_fault` is called for each failure of the handler. `run` never returns and never
+    raises but for cancellation.
 
     An object that can't be decoded is passed over, and named in the log. Where the handler fails on one, all is listed
     again, and the collection does not count as synced until then. An object on which it fails in each of several lists
@@ -169,33 +183,27 @@ class Reflector(Generic[T]):
     def __init__(
         self,
         client: Client,
-        resource: Resource,
+        collection: Collection[T],
         handler: Handler[T],
-        object_type: type[T],
         *,
-        namespace: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
         listed: Callable[[str, str, str], None] | None = None,
-        stream_first: bool = False,
-        gather: float = 0.0,
         on_state: Callable[[Statistics], None] | None = None,
         on_fault: Callable[[], None] = lambda: None,
     ) -> None:
-        self.resource = resource
-        self.namespace = namespace
+        self.resource = collection.resource
+        self.namespace = collection.namespace
         self._client = client
         self._handler = handler
-        self._decode: Callable[[bytes | msgspec.Raw], T] = msgspec.json.Decoder(object_type).decode
+        self._decode: Callable[[bytes | msgspec.Raw], T] = msgspec.json.Decoder(collection.object_type).decode
         self._selectors: dict[str, object] = {
-            "labelSelector": label_selector or None,
-            "fieldSelector": field_selector or None,
+            "labelSelector": collection.label_selector or None,
+            "fieldSelector": collection.field_selector or None,
         }
         self._on_state = on_state or (lambda statistics: None)
         self._on_fault = on_fault
         self._backoff = Backoff(0.5, 15.0, jitter=0.5)
-        self._stream_first = stream_first
-        self._gather = gather
+        self._stream_first = collection.stream_first
+        self._gather = collection.gather
         self._streaming = listed is None  # until the server says that it has no streaming lists
         self._resume = ""  # the resourceVersion to watch from; "": list first
         self._empty_watches = 0

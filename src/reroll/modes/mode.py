@@ -19,18 +19,12 @@ from reroll.core.policy import Policy
 from reroll.core.records import WorkloadId, WorkloadRecord
 from reroll.kube.client import MERGE_PATCH
 from reroll.kube.errors import ApiError, Conflict
+from reroll.kube.ports import Server, Writer
 from reroll.kube.resources import Resource
 
 
-class Api(Protocol):
-    """What is asked of the API server: `kube.client.Client` does it, and `insight.simulation` plays it. All methods
-    raise ApiError."""
-
-    async def get(self, path: str) -> bytes: ...
-    async def list_page(self, path: str, *, accept: str | None = None) -> bytes: ...
-    async def patch(self, path: str, body: bytes, *, content_type: str = MERGE_PATCH) -> bytes: ...
-    async def create(self, path: str, body: bytes) -> bytes: ...
-    async def delete(self, path: str, body: bytes | None = None, *, attempts: int = 4) -> bytes: ...
+class Api(Server, Writer, Protocol):
+    """What is asked of the API server: `kube.client.Client` does it, and `insight.simulation` plays it."""
 
 
 class Teller(Protocol):

@@ -1,0 +1,112 @@
+"""What it takes to have the pods of a workload replaced: the means, the mark, and what is recorded. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from reroll.core.compare import ConfigChange
+from reroll.core.decision import Decision, How, Kind, Situation
+from reroll.core.kinds import CRON_JOB, JOB
+from reroll.core.proof import mark_id
+from reroll.core.records import Applied
+
+_SAYS: Mapping[How, tuple[str, ...]] = {
+    How.EVICT: ("its pods are evicted, its pod template stays as it is",),
+    How.RESTART_AT: ("its own controller restarts its pods, its pod template stays as it is",),
+    How.AGAIN: ("it is deleted and created again",),
+    How.INSTANTIATE: ("a Job is started from it",),
+}
+
+
+def roll(
+    s: Situation,
+    reason: str,
+    stale: tuple[ConfigChange, ...],
+    after: Applied,
+    *,
+    since: float,
+    notes: tuple[str, ...],
+    again: int = 0,
+) -> Decision:
+    """Have its pods replaced. `again`: how often its mark was written again by now, for the same content."""
+    w, how = s.workload, how_to_roll(s)
+    pause = _pause(s, how)
+    if how is How.TEMPLATE:
+        if w.paused:
+            notes += ("it is paused: its pods follow when it is resumed",)
+        if w.on_delete:
+            notes += ("its update strategy is OnDelete: each pod follows when it is deleted",)
+        if w.partition:
+            notes += (f"its partition is {w.partition}: pods of lower ordinals follow when that is lowered",)
+    mark = None
+    if how in (How.TEMPLATE, How.AGAIN):
+        mark = _mark_again(s, after) if again else s.marks.next(w, after, stale)
+    after = replace(after, at=decided_at(s))
+    if how in (How.TEMPLATE, How.RESTART_AT) and s.progress is not None:
+        present = w.mark if mark is None else mark
+        after = replace(after, mark=mark_id(present), since=int(since) or int(s.now), again=again)
+    return Decision(
+        Kind.ROLL,
+        reason,
+        changes=stale,
+        applied=after,
+        mark=mark,
+        how=how,
+        pause=pause,
+        notes=notes + _SAYS.get(how, ()),
+        ask_pods=s.pods is None and not again and not all(change.change.live for change in stale),
+    )
+
+
+def decided_at(s: Situation) -> int:
+    """When this is decided, as a record holds it. What ends `WorkloadRecord.mixed` is a later time than that of the
+    decision before, which can have been in this very second, or by a clock that goes ahead."""
+    now, before = int(s.now), s.workload.applied
+    return max(now, before.at + 1) if s.workload.mixed and before is not None else now
+
+
+def _mark_again(s: Situation, after: Applied) -> str:
+    """The mark that another client took away; another one where the template carries that very mark, or where pods that
+    carry it have read other content."""
+    w = s.workload
+    owed = w.applied.mark if w.applied is not None else None
+    if owed and not owed.startswith("#") and owed != w.mark and not w.mixed:
+        return owed
+    everything = tuple(ConfigChange(c.config, None, references=c.references) for c in s.consumed)
+    return s.marks.next(w, after, everything)
+
+
+def latest(stale: Collection[ConfigChange]) -> float:
+    """The server's time of the last of these changes; 0 where it is not known of each."""
+    stamps = [change.change.stamp for change in stale]
+    return max(stamps) if stamps and all(stamps) else 0.0
+
+
+def how_to_roll(s: Situation) -> How:
+    """What makes the pods of this kind, under this policy, read the new content."""
+    kind = s.kind
+    if kind is JOB:
+        return How.AGAIN
+    if kind is CRON_JOB:
+        return How.INSTANTIATE if s.policy.instantiate else How.TEMPLATE
+    if s.policy.mode == "restart" or s.workload.template_of is not None:
+        return How.RESTART_AT if kind.restart_at else How.EVICT
+    return How.TEMPLATE
+
+
+def _pause(s: Situation, how: How) -> float | None:
+    """Since when it is to be paused as it is rolled; None: it is not. What a person has paused is left alone."""
+    pause = s.policy.pause
+    if pause is None or not pause.period or s.workload.paused or how is not How.TEMPLATE:
+        return None
+    return s.now
+
+
+def cannot_start(
+    reason: str, blocked: Sequence[str], stale: tuple[ConfigChange, ...], notes: tuple[str, ...]
+) -> Decision:
+    """Its pods would have to be replaced, and new ones could not start: `blocked` says why."""
+    words = f"{reason}; not rolled, because new pods could not start: {'; '.join(blocked)}"
+    return Decision(Kind.WAIT, words, changes=stale, notes=notes, warning=True)

@@ -1,0 +1,29 @@
+"""What follows where another client put a pod template back."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from reroll.core.decide import Decision, Kind
+from reroll.core.progress import Progress
+from reroll.core.proof import Old
+from reroll.core.put_back import by_another
+from tests.core.test_decide import web
+
+
+def test_no_mark_is_written_again_while_new_pods_could_not_start() -> None:
+    world = web("PORT=1")
+    s = replace(world.situation(), progress=Progress("done", "all 4 pods new", 4, 4, complete=True))
+    before = s.workload.applied
+    assert before is not None
+    record = Decision(Kind.RECORD, "", applied=before)
+    free = by_another(s, Old(3, 4), record, "put back", since=100.0)
+    assert (free.kind, free.applied and free.applied.again) == (Kind.ROLL, 1)
+    held = by_another(s, Old(3, 4), record, "put back", since=100.0, blocked=["configmap/app has no key X"])
+    assert (held.kind, held.applied, held.warning) == (Kind.WAIT, None, True)
+    assert "3 of 4 pods run older configuration" in held.reason
+    assert "new pods could not start: configmap/app has no key X" in held.reason
+    # It counts as not written: the next one is still the first.
+    later = by_another(replace(s, now=s.now + 60), Old(3, 4), record, "put back", since=100.0)
+    assert later.applied is not None
+    assert later.applied.again == 1
