@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -436,23 +438,6 @@ class TestStartsOfPods:
         deploy(adopted, 7, "t2", applied=workload(adopted).started_with)
         assert workload(adopted).started_with is None
 
-    def test_versions_of_two_etcds_make_no_second_rollout(self, adopted: Follower) -> None:
-        """A server that keeps ConfigMaps and workloads in two etcds: their versions say nothing of order."""
-        deploy(adopted, 4, "t1", applied=workload(adopted).applied, observed=True)
-        adopted.watched(900, "b")
-        before = workload(adopted).applied
-        assert before is not None
-        state = adopted.store.configs.state(APP)
-        assert isinstance(state, ConfigRecord)
-        entry = adopted.store.workload(WEB)
-        assert entry is not None
-        [consumed] = entry.consumed
-        rolled = replace(before, configs={"configmap/app": current(state, consumed)}, at=1001, since=1000)
-        adopted.store.writing(WEB, "mark", rolled)
-        deploy(adopted, 5, "t1", applied=rolled, mark="mark")
-        assert workload(adopted).mark == "mark"
-        assert workload(adopted).mixed == frozenset(), "what had arrived before was decided on"
-
     def test_it_is_deleted_before_it_and_that_arrives_after_it(self, follower: Follower) -> None:
         """Its pods start without what is optional, so its return is a change, with whatever content."""
         follower.watched(2, "a")
@@ -481,14 +466,14 @@ class TestStartsOfPods:
         assert workload(adopted).template_change.version == 3
         assert workload(adopted).started_with is None, "its pods may have read what was there before"
 
-    @pytest.mark.parametrize(("live", "seen"), [(False, None), (True, False)], ids=["list", "read"])
+    @pytest.mark.parametrize("how", ["list", "read"])
     def test_found_in_a_gap_all_that_was_there_may_have_been_read(
-        self, adopted: Follower, live: bool, seen: bool | None
+        self, adopted: Follower, how: Literal["list", "read"]
     ) -> None:
         deploy(adopted, 4, "t1", observed=True)
         adopted.watched(5, "b")
         adopted.watched(8, "a")
-        deploy(adopted, 9, "t2", observed=True, live=live, seen=seen)
+        deploy(adopted, 9, "t2", observed=True, live=how == "read", seen=False)
         assert workload(adopted).mixed == {"configmap/app"}
 
     def test_another_controller_rolled_it_and_knew_more(self, adopted: Follower) -> None:
@@ -508,6 +493,23 @@ class TestStartsOfPods:
         adopted.watched(5, "b")
         deploy(adopted, 6, "t1", applied=replace(newer, at=800), mark="m0")
         assert read(adopted) == "b"
+
+    def test_versions_of_two_etcds_make_no_second_rollout(self, adopted: Follower) -> None:
+        """A server that keeps ConfigMaps and workloads in two etcds: their versions say nothing of order."""
+        deploy(adopted, 4, "t1", applied=workload(adopted).applied, observed=True)
+        adopted.watched(900, "b")
+        before = workload(adopted).applied
+        assert before is not None
+        state = adopted.store.configs.state(APP)
+        assert isinstance(state, ConfigRecord)
+        entry = adopted.store.workload(WEB)
+        assert entry is not None
+        [consumed] = entry.consumed
+        rolled = replace(before, configs={"configmap/app": current(state, consumed)}, at=1001, since=1000)
+        adopted.store.writing(WEB, "mark", rolled)
+        deploy(adopted, 5, "t1", applied=rolled, mark="mark")
+        assert workload(adopted).mark == "mark"
+        assert workload(adopted).mixed == frozenset(), "what had arrived before was decided on"
 
     def test_found_in_a_list_it_tells_nothing(self, adopted: Follower) -> None:
         adopted.watched(4, "b")

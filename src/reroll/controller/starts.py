@@ -100,9 +100,9 @@ def mixed_ahead(
     answer to that.
 
     What was there before it came to be as it is recorded was not read: whoever recorded that knew more of it then. Of
-    a rollout of another reroll in a gap of the watch, it was the last time that it came to be so. Nor was read what had
-    arrived, and gone again, before the decision: in a server that keeps kinds in several etcds, versions say nothing of
-    order, and would call it later than each patch.
+    a rollout of another reroll in a gap of the watch, it was the last time that it came to be so. What had arrived
+    before the decision was decided on: in a server that keeps kinds in several etcds, versions say nothing of order,
+    and would call it later than the patch for ever.
     """
     record = entry.record
     decided = record.applied.at if record.applied is not None else 0
@@ -115,15 +115,17 @@ def mixed_ahead(
             continue
         for at in range(recorded[-1 if late else 0], len(states)):
             began, state = states[at]
-            if at < len(ends) and isinstance(state, ConfigRecord) and 0 < state.arrived < decided:
-                continue
-            if at == len(ends) or (ends[at] > version and not _is_older(record, states[at + 1][1])):
-                record = mixed(replace(entry, record=record), c.config, state, key_id, began=began)
+            if at < len(ends):
+                if ends[at] <= version or _is_older(record, states[at + 1][1]):
+                    continue
+                if isinstance(state, ConfigRecord) and state.arrived < decided:
+                    continue
+            record = mixed(replace(entry, record=record), c.config, state, key_id, began=began)
     return record
 
 
 def _is_older(record: WorkloadRecord, next_state: ConfigState) -> bool:
-    """Was it over before the template changed, by the server's times? Over a gap of the watch, versions don't tell."""
+    """Was it over before the template changed, by the server's times? In a gap of the watch, versions don't tell."""
     if not isinstance(next_state, ConfigRecord) or not next_state.stamp:
         return False
     return not record.template_change.live and record.template_change.stamp > next_state.stamp
