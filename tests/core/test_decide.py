@@ -1331,7 +1331,8 @@ def records(draw: st.DrawFn, consumed: tuple[Consumed, ...]) -> Applied | None:
         then = draw(states(c.config.kind, c.config.name))
         if draw(st.integers(0, 4)) == 0:
             configs[c.config.short(HOME)] = draw(
-                st.text(max_size=3) | st.dictionaries(st.sampled_from("xy*"), st.sampled_from(["", "-", "d"]))
+                st.text(st.characters(exclude_categories=["C", "Z"]), max_size=3)
+                | st.dictionaries(st.sampled_from("xy*"), st.sampled_from(["", "-", "d"]))
             )
         elif not isinstance(then, Unknown):
             configs[c.config.short(HOME)] = current(then, c)

@@ -120,7 +120,7 @@ class Follow:
         found = begin(record, entry.progress, self._clock(), witnessed=False)
         if self._ended.get(workload) == _identity(found):
             return None
-        if entry.progress.ended and self._now() - applied.at > RECENT:
+        if entry.progress.ended and (now := self._now()) - applied.decided(now) > RECENT:
             return None
         return found
 

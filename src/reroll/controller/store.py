@@ -27,6 +27,7 @@ from reroll.core.observe import (
     WorkloadObject,
     is_fresh,
     status_of,
+    version_number,
     with_revisions,
     with_template_of,
     workload_record,
@@ -207,7 +208,7 @@ class Store:
         previous = entry.record if entry is not None else None
         if previous is not None and previous.uid == obj.metadata.uid:
             held, came = previous.resource_version, obj.metadata.resource_version
-            if held == came or (held.isdigit() and came.isdigit() and int(held) > int(came)):
+            if held == came or version_number(held) > version_number(came) > 0:
                 return  # a watch that lags behind the answer to our own patch
         status = status_of(obj, kind)
         how_far = progress(status, kind) if status is not None else None

@@ -26,6 +26,7 @@ from reroll.core.kinds import (
     WorkloadKind,
 )
 from reroll.core.marks import NATIVE, MarkStyle
+from reroll.core.numbers import whole_number
 from reroll.core.progress import (
     FOLLOWED,
     RolloutStatus,
@@ -302,7 +303,7 @@ def first_content(meta: ObjectMeta, stamp: float) -> bool:
 
 def version_number(resource_version: str) -> int:
     """A resourceVersion as a number, 0 where it is none."""
-    return int(resource_version) if resource_version.isascii() and resource_version.isdigit() else 0
+    return whole_number(resource_version)
 
 
 Flags = Callable[[Mapping[str, str]], tuple[bool, bool, str]]
