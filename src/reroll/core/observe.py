@@ -190,7 +190,8 @@ def workload_object(kind: WorkloadKind, obj: WorkloadObject | OtherObject) -> Wo
 def _of_any_job(template: msgspec.Raw) -> msgspec.Raw:
     """A Job's pod template without the labels that hold its uid: created again, it is the same template."""
     found = msgspec.json.decode(template)
-    labels = (found.get("metadata") or {}).get("labels")
+    metadata = found.get("metadata") if isinstance(found, dict) else None
+    labels = metadata.get("labels") if isinstance(metadata, dict) else None
     if not isinstance(labels, dict) or not labels.keys() & set(OF_THE_JOB):
         return template
     found["metadata"]["labels"] = {k: v for k, v in labels.items() if k not in OF_THE_JOB} or None

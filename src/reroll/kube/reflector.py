@@ -542,7 +542,7 @@ class Reflector(Generic[T]):
                 name=name,
                 # Never the error's text: it may quote a value.
                 detail=type(error).__name__,
-                at=_where_raised(error),
+                at=where_raised(error),
             )
         if key is None:
             raise _HandlerFailed from None
@@ -614,7 +614,7 @@ class Reflector(Generic[T]):
         )
 
 
-def _where_raised(error: Exception) -> str:
+def where_raised(error: Exception) -> str:
     """File and line, for who looks for the fault."""
     last = traceback.extract_tb(error.__traceback__)[-1:]
     return "".join(f"{os.path.basename(frame.filename)}:{frame.lineno}" for frame in last)
