@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +23,7 @@ from reroll.core.decide import Decision, Kind, PodAges, Situation, decide
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests
 from reroll.core.marks import next_mark
 from reroll.core.policy import Policy
-from reroll.core.progress import Progress
+from reroll.core.progress import Progress, Verdict
 from reroll.core.records import (
     Applied,
     AppliedKeys,
@@ -1427,7 +1428,7 @@ class TestFuzzed:
             started_with=data.draw(st.sampled_from([None, base])),
             mixed=frozenset(data.draw(st.lists(st.sampled_from(NAMES)))),
         )
-        verdict = data.draw(st.sampled_from(["going", "done", "ending", "failed", "blocked"]))
+        verdict: Verdict = data.draw(st.sampled_from(get_args(Verdict)))
         progress = Progress(verdict, "in words", 1, 2, complete=data.draw(st.booleans()))
         s = replace(
             s,
