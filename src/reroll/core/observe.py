@@ -26,6 +26,7 @@ from reroll.core.kinds import (
     WorkloadKind,
 )
 from reroll.core.marks import NATIVE, MarkStyle
+from reroll.core.numbers import whole_number
 from reroll.core.progress import (
     FOLLOWED,
     RolloutStatus,
@@ -189,7 +190,8 @@ def workload_object(kind: WorkloadKind, obj: WorkloadObject | OtherObject) -> Wo
 def _of_any_job(template: msgspec.Raw) -> msgspec.Raw:
     """A Job's pod template without the labels that hold its uid: created again, it is the same template."""
     found = msgspec.json.decode(template)
-    labels = (found.get("metadata") or {}).get("labels")
+    metadata = found.get("metadata") if isinstance(found, dict) else None
+    labels = metadata.get("labels") if isinstance(metadata, dict) else None
     if not isinstance(labels, dict) or not labels.keys() & set(OF_THE_JOB):
         return template
     found["metadata"]["labels"] = {k: v for k, v in labels.items() if k not in OF_THE_JOB} or None
@@ -302,7 +304,7 @@ def first_content(meta: ObjectMeta, stamp: float) -> bool:
 
 def version_number(resource_version: str) -> int:
     """A resourceVersion as a number, 0 where it is none."""
-    return int(resource_version) if resource_version.isascii() and resource_version.isdigit() else 0
+    return whole_number(resource_version)
 
 
 Flags = Callable[[Mapping[str, str]], tuple[bool, bool, str]]
