@@ -7,7 +7,7 @@ import pytest
 from reroll.controller.config_objects import OUTDATED, UNREAD, ConfigObjects, Event
 from reroll.core.digests import DigestKey, config_map_digest
 from reroll.core.observe import ConfigMapObject, ObjectMeta, SecretObject
-from reroll.core.records import ConfigId, ConfigRecord, Missing, Unknown
+from reroll.core.records import Change, ConfigId, ConfigRecord, Missing, Unknown
 from reroll.dialects import ALL
 
 APP = ConfigId("configmap", "shop", "app")
@@ -30,7 +30,7 @@ class Heard:
     def want(self, config: ConfigId) -> None:
         self.wanted.append(config)
 
-    def replaced(self, config: ConfigId, record: ConfigRecord) -> None: ...
+    def replaced(self, config: ConfigId, state: ConfigRecord | Missing, change: Change) -> None: ...
 
     def changed(self, config: ConfigId, *, appeared: bool, created: bool) -> None:
         self.changes.append(config)

@@ -24,6 +24,15 @@ def test_the_state_of_that_version() -> None:
     assert history.at(ConfigId("secret", "shop", "app"), 4) is None
 
 
+def test_all_of_them_with_what_began_each() -> None:
+    history = ContentHistory(Clock())
+    assert (history.of(APP), history.ended(APP)) == ([], 0)
+    one, two = Unknown("one"), Unknown("two")
+    history.add(APP, one, until=5)
+    history.add(APP, two, until=8)
+    assert (history.of(APP), history.ended(APP)) == ([(0, one), (5, two)], 8)
+
+
 def test_it_forgets_what_is_old() -> None:
     clock = Clock()
     history = ContentHistory(clock)

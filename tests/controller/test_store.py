@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -369,10 +371,7 @@ class TestStartsOfPods:
         """At rest with the value "a"."""
         follower.watched(2, "a")
         deploy(follower, 3, "t1")
-        entry = follower.store.workload(WEB)
-        assert entry is not None
-        held = {"configmap/app": current(follower.record(), entry.consumed[0])}
-        follower.store.adopted(WEB, Applied(entry.record.template_hash, follower.store.configs.key.id, held))
+        adopt(follower)
         return follower
 
     def test_it_is_seen_as_it_happens(self, adopted: Follower) -> None:
@@ -439,6 +438,62 @@ class TestStartsOfPods:
         deploy(adopted, 7, "t2", applied=workload(adopted).started_with)
         assert workload(adopted).started_with is None
 
+    def test_it_is_deleted_before_it_and_that_arrives_after_it(self, follower: Follower) -> None:
+        """Its pods start without what is optional, so its return is a change, with whatever content."""
+        follower.watched(2, "a")
+        deploy(follower, 3, "t1", optional=True)
+        adopt(follower)
+        deploy(follower, 5, "t2", optional=True)
+        assert read(follower) == "a"
+        follower.store.configs.drop(APP, live=True, version=4)
+        started = workload(follower).started_with
+        assert started is not None
+        assert started.configs == {"configmap/app": None}
+
+    def test_it_is_deleted_after_it_and_that_arrives_before_it(self, follower: Follower) -> None:
+        follower.watched(2, "a")
+        deploy(follower, 3, "t1", optional=True)
+        adopt(follower)
+        follower.store.configs.drop(APP, live=True, version=6)
+        deploy(follower, 5, "t2", optional=True)
+        assert read(follower) == "a"
+
+    def test_found_by_a_read_it_is_no_later_than_what_was_held(self, adopted: Follower) -> None:
+        """An answer to a read can jump over versions: the change of the template is one of them, and which is not
+        known."""
+        adopted.watched(6, "b")
+        deploy(adopted, 8, "t2", seen=False)
+        assert workload(adopted).template_change.version == 3
+        assert workload(adopted).started_with is None, "its pods may have read what was there before"
+
+    @pytest.mark.parametrize("how", ["list", "read"])
+    def test_found_in_a_gap_all_that_was_there_may_have_been_read(
+        self, adopted: Follower, how: Literal["list", "read"]
+    ) -> None:
+        deploy(adopted, 4, "t1", observed=True)
+        adopted.watched(5, "b")
+        adopted.watched(8, "a")
+        deploy(adopted, 9, "t2", observed=True, live=how == "read", seen=False)
+        assert workload(adopted).mixed == {"configmap/app"}
+
+    def test_another_controller_rolled_it_and_knew_more(self, adopted: Follower) -> None:
+        """Our watch of ConfigMaps lags behind: what is held here is not what pods read."""
+        before = workload(adopted).applied
+        assert before is not None
+        new = Applied(before.template, before.key_id, {"configmap/app": {"*": "", "a": "new"}}, at=900)
+        deploy(adopted, 5, "t1", applied=new, mark="m1")
+        assert workload(adopted).started_with is None
+        assert workload(adopted).mixed == frozenset()
+
+    def test_an_undo_restores_a_record_that_knew_less(self, adopted: Follower) -> None:
+        before = workload(adopted).applied
+        assert before is not None
+        newer = Applied(before.template, before.key_id, before.configs, at=900)
+        deploy(adopted, 4, "t1", applied=newer, mark="m1")
+        adopted.watched(5, "b")
+        deploy(adopted, 6, "t1", applied=replace(newer, at=800), mark="m0")
+        assert read(adopted) == "b"
+
     def test_versions_of_two_etcds_make_no_second_rollout(self, adopted: Follower) -> None:
         """A server that keeps ConfigMaps and workloads in two etcds: their versions say nothing of order."""
         deploy(adopted, 4, "t1", applied=workload(adopted).applied, observed=True)
@@ -477,6 +532,13 @@ class TestStartsOfPods:
         assert read(adopted) == "a"
 
 
+def adopt(follower: Follower) -> None:
+    entry = follower.store.workload(WEB)
+    assert entry is not None
+    held = {"configmap/app": current(follower.record(), entry.consumed[0])}
+    follower.store.adopted(WEB, Applied(entry.record.template_hash, follower.store.configs.key.id, held))
+
+
 def deploy(
     follower: Follower,
     version: int,
@@ -486,21 +548,24 @@ def deploy(
     applied: Applied | None = None,
     live: bool = True,
     observed: bool = False,
-    mark: str = "",
+    optional: bool = False,
+    seen: bool | None = None,
+    mark: str | None = None,
 ) -> None:
     """A Deployment that reads configmap/app, as it is at that version; `observed`: its rollout has ended."""
     obj = _deployment(("app",), version)
     value = msgspec.json.decode(bytes(obj.spec.template))
     value["metadata"] = {"annotations": {"example.com/version": template}}
-    if mark:
+    if mark is not None:
         value["metadata"]["annotations"]["reroll.dev/config"] = mark
+    value["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["optional"] = optional
     obj.spec.template = msgspec.Raw(msgspec.json.encode(value))
     obj.spec.replicas = replicas
     if observed:
         obj.status = StatusObject(version, replicas, replicas, replicas, replicas)
     if applied is not None and obj.metadata.annotations is not None:
         obj.metadata.annotations["reroll.dev/applied"] = encode(applied)
-    follower.store.put_workload(obj, "Deployment", live=live)
+    follower.store.put_workload(obj, "Deployment", live=live, seen=seen)
 
 
 def workload(follower: Follower) -> WorkloadRecord:

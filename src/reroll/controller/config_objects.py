@@ -19,7 +19,7 @@ from reroll.controller.content_history import ContentHistory
 from reroll.controller.tombstones import Tombstones
 from reroll.core.digests import DigestKey, config_map_digests, keyed, secret_digests
 from reroll.core.observe import ConfigMapObject, SecretObject, config_record, version_number
-from reroll.core.records import ConfigId, ConfigKind, ConfigRecord, ConfigState, Missing, Unknown
+from reroll.core.records import Change, ConfigId, ConfigKind, ConfigRecord, ConfigState, Missing, Unknown
 
 MISSING = Missing()
 UNREAD = Unknown("its content is not read yet", reading=True)
@@ -52,8 +52,8 @@ class Listener(Protocol):
         """It exists, and its content must be read; `put_read` or `not_there` answers."""
         ...
 
-    def replaced(self, config: ConfigId, record: ConfigRecord) -> None:
-        """One that is followed has other content. Called before `changed`."""
+    def replaced(self, config: ConfigId, state: ConfigRecord | Missing, change: Change) -> None:
+        """One that is followed has other content, or was deleted. Called before `changed`."""
         ...
 
     def changed(self, config: ConfigId, *, appeared: bool, created: bool) -> None:
@@ -148,13 +148,12 @@ class ConfigObjects:
         held = self._held[config.kind].get(config.namespace, {}).get(config.name)
         return self._history.at(config, version) or held or self.state(config)
 
-    def states_after(self, config: ConfigId, version: int) -> list[ConfigRecord]:
-        """All contents that it has had since that version of the server, as far as they were seen."""
+    def states(self, config: ConfigId) -> list[tuple[int, ConfigState]]:
+        """All states that it was seen in of late, the present one last, each with the version that began it; 0: not
+        known."""
         held = self._held[config.kind].get(config.namespace, {}).get(config.name)
-        states = self._history.after(config, version)
-        if isinstance(held, ConfigRecord) and held.version > version:
-            states.append(held)
-        return [state for state in states if isinstance(state, ConfigRecord)]
+        began = held.version if isinstance(held, ConfigRecord) else self._history.ended(config)
+        return [*self._history.of(config), (began, held or self.state(config))]
 
     def existing(self, kind: ConfigKind, namespace: str) -> Iterable[str]:
         """Names of all of this kind in a namespace."""
@@ -250,7 +249,7 @@ class ConfigObjects:
         names[config.name] = record
         if (previous is None or previous.version != record.version) and self._listener.followed(config):
             self._history.add(config, (held or MISSING) if live else UNREAD, record.version)
-            self._listener.replaced(config, record)
+            self._listener.replaced(config, record, record.change)
         if previous is not None:
             if previous.version != record.version:
                 self._listener.arrived("update", config, record.version)
@@ -324,9 +323,17 @@ class ConfigObjects:
             del self._held[config.kind][config.namespace]
         if config.kind != "secretproviderclass":  # it is there still, and no pod has it mounted
             self._listener.arrived("delete", config, held.version if isinstance(held, ConfigRecord) else 0)
-        if live and self._listener.followed(config):
-            self._gone[config] = Missing(arrived=self.now())
+        if self._listener.followed(config):
+            self._went(config, held, live=live, version=version)
         self._tell(config)
+
+    def _went(self, config: ConfigId, held: ConfigRecord | Unknown, *, live: bool, version: int) -> None:
+        """One that is followed is not there any more. When, only a watch can tell."""
+        if version:
+            self._history.add(config, held if live else UNREAD, version)
+        if live:
+            gone = self._gone[config] = Missing(arrived=self.now())
+            self._listener.replaced(config, gone, Change(arrived=gone.arrived, version=version))
 
     def _tell(self, config: ConfigId, *, appeared: bool = False, created: bool = False) -> None:
         if appeared:
@@ -354,12 +361,13 @@ class ConfigObjects:
 
     def follow(self, config: ConfigId) -> None:
         """Somebody follows it: its content is wanted, if it is there and was not read, or not in this version."""
-        if self.state(config) is UNREAD or config in self._outdated:
+        if self.state(config) is UNREAD or config in self._outdated or config in self._doubtful:
             self._listener.want(config)
 
     def unfollow(self, config: ConfigId) -> None:
         """Nobody follows it any longer: nobody is left to be told that it was seen to go."""
         self._gone.pop(config, None)
+        self._doubtful.discard(config)
 
     def doubt(self, config: ConfigId) -> None:
         """It may be older here than on the server: it is read again, and not known until then. A SecretProviderClass

@@ -44,11 +44,17 @@ class ContentHistory:
         self._order = deque((when, config) for when, config in self._order if not gone(config))
         self._states = {config: states for config, states in self._states.items() if not gone(config)}
 
-    def after(self, config: ConfigId, version: int) -> list[ConfigState]:
-        """The states that it came into and left again after that version of the server."""
+    def of(self, config: ConfigId) -> list[tuple[int, ConfigState]]:
+        """Its states but the present one, oldest first, each with the version that began it; 0: not known."""
         states = self._states.get(config, ())
-        began = [0, *(until for until, _ in states)]
-        return [state for since, (_, state) in zip(began, states, strict=False) if since > version]
+        return [(began, state) for began, (_, state) in zip(self._begins(config), states, strict=False)]
+
+    def _begins(self, config: ConfigId) -> list[int]:
+        return [0, *(until for until, _ in self._states.get(config, ()))]
+
+    def ended(self, config: ConfigId) -> int:
+        """The version that began its present state; 0: not known."""
+        return self._begins(config)[-1]
 
     def at(self, config: ConfigId, version: int) -> ConfigState | None:
         """Its state at that version of the server; None: as it is now, as far as is known."""

@@ -11,19 +11,29 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from reroll.controller.entry import Entry
-from reroll.core.compare import compare, holds_nothing
+from reroll.core.compare import Comparison, compare, holds_nothing
 from reroll.core.observe import version_number
 from reroll.core.order import is_later
-from reroll.core.records import Applied, ConfigId, ConfigRecord, ConfigState, WorkloadRecord
+from reroll.core.proof import mark_id
+from reroll.core.records import (
+    Applied,
+    Change,
+    ConfigId,
+    ConfigRecord,
+    ConfigState,
+    Consumed,
+    Missing,
+    Unknown,
+    WorkloadRecord,
+)
 from reroll.core.started import read_before_its_start, started_with
 
 
 class Contents(Protocol):
     """What is asked of the config objects."""
 
-    def state(self, config: ConfigId) -> ConfigState: ...
     def state_at(self, config: ConfigId, version: int) -> ConfigState: ...
-    def states_after(self, config: ConfigId, version: int) -> list[ConfigRecord]: ...
+    def states(self, config: ConfigId) -> list[tuple[int, ConfigState]]: ...
 
 
 def pods_start(previous: Entry | None, entry: Entry) -> bool:
@@ -36,74 +46,133 @@ def pods_start(previous: Entry | None, entry: Entry) -> bool:
         return False  # what is recorded of one that is new here was written about other pods, if at all
     before, now = previous.record, entry.record
     if now.template_change != before.template_change:
-        return True
+        return not _rolled(before, now)
     gone = previous.progress is None or previous.progress.complete
     return before.replicas == 0 and now.replicas != 0 and gone
 
 
-def noted(entry: Entry, contents: Contents, key_id: str) -> WorkloadRecord:
-    """The record of a workload whose pods were started just now: they read what was there at that moment."""
+def _rolled(before: WorkloadRecord, now: WorkloadRecord) -> bool:
+    """Has another reroll rolled it? Then its record tells what for, though our watches may lag behind that. One that
+    an undo restored is older than the one before."""
+    old, new = before.applied, now.applied
+    return (
+        old is not None
+        and new is not None
+        and new.at > old.at
+        and new.template == now.template_hash
+        and now.mark not in (None, before.mark)
+        and new.mark in (None, mark_id(now.mark))
+    )
+
+
+def since(previous: WorkloadRecord | None, record: WorkloadRecord, *, seen: bool) -> int:
+    """The version of the server before which pods of this change can't have started. `seen`: a watch told of it as it
+    happened; else it came at any time after what was held."""
+    if not seen and previous is not None:
+        return version_number(previous.resource_version)
+    return max(version_number(record.resource_version), record.template_change.version)
+
+
+def noted(entry: Entry, contents: Contents, key_id: str, version: int) -> WorkloadRecord:
+    """The record of a workload whose pods were started at this version: they read what was there at that moment."""
     record = entry.record
-    version = max(version_number(record.resource_version), record.template_change.version)
     states = {c.config: contents.state_at(c.config, version) for c in entry.consumed}
     return _with(record, started_with(record, entry.consumed, states, key_id))
 
 
-def corrected(entry: Entry, config: ConfigId, content: ConfigRecord, key_id: str) -> WorkloadRecord:
+def corrected(
+    entry: Entry, config: ConfigId, content: ConfigRecord | Missing, change: Change, key_id: str
+) -> WorkloadRecord:
     """The same, where a change arrived of which the start was told before, though it came later: they read it."""
     record, start = entry.record, entry.record.template_change
-    if start.live and start.version > content.version and is_later(start, content.change):
+    if start.live and start.version > change.version > 0 and is_later(start, change):
         for c in entry.consumed:
             if c.config == config:
                 record = _with(record, read_before_its_start(record, c, content, key_id))
     return record
 
 
-def mixed_ahead(entry: Entry, contents: Contents, key_id: str) -> WorkloadRecord:
-    """The record of a workload whose pods are being replaced as of now, by whomever: what is known already of its
-    configuration at that moment and after it. A change can come between a decision and its patch, and ahead of the
+def mixed_ahead(
+    entry: Entry, previous: WorkloadRecord, contents: Contents, key_id: str, version: int
+) -> WorkloadRecord:
+    """The record of a workload whose pods are being replaced as of this version, by whomever: what is known already of
+    its configuration at that moment and after it. A change can come between a decision and its patch, and ahead of the
     answer to that.
 
-    What had arrived before the decision was decided on. In a server that keeps kinds in several etcds, versions say
-    nothing of order, and would call it later than the patch for ever.
+    What was there before it came to be as it is recorded was not read: whoever recorded that knew more of it then. Of
+    a rollout of another reroll in a gap of the watch, it was the last time that it came to be so. What had arrived
+    before the decision was decided on: in a server that keeps kinds in several etcds, versions say nothing of order,
+    and would call it later than the patch for ever.
     """
     record = entry.record
-    version = version_number(record.resource_version)
     decided = record.applied.at if record.applied is not None else 0
+    late = version < version_number(record.resource_version) and _rolled(previous, record)
     for c in entry.consumed:
-        held = contents.state(c.config)
-        for content in (contents.state_at(c.config, version), *contents.states_after(c.config, version)):
-            if isinstance(content, ConfigRecord) and content is not held and content.arrived < decided:
-                continue
-            record = mixed(replace(entry, record=record), c.config, content, key_id)
+        states = contents.states(c.config)
+        ends = [began for began, _ in states[1:]]
+        recorded = [at for at, (_, state) in enumerate(states) if _is_as_recorded(entry, c, state, key_id)]
+        if not recorded:
+            continue
+        for at in range(recorded[-1 if late else 0], len(states)):
+            began, state = states[at]
+            if at < len(ends):
+                if ends[at] <= version or _is_older(record, states[at + 1][1]):
+                    continue
+                if isinstance(state, ConfigRecord) and state.arrived < decided:
+                    continue
+            record = mixed(replace(entry, record=record), c.config, state, key_id, began=began)
     return record
 
 
-def mixed(entry: Entry, config: ConfigId, content: ConfigState, key_id: str) -> WorkloadRecord:
+def _is_older(record: WorkloadRecord, next_state: ConfigState) -> bool:
+    """Was it over before the template changed, by the server's times? In a gap of the watch, versions don't tell."""
+    if not isinstance(next_state, ConfigRecord) or not next_state.stamp:
+        return False
+    return not record.template_change.live and record.template_change.stamp > next_state.stamp
+
+
+def mixed(
+    entry: Entry, config: ConfigId, content: ConfigState, key_id: str, *, began: int | None = None
+) -> WorkloadRecord:
     """The same, where an object changed while pods are being replaced: whatever it is changed to later, those that
-    start now have read this. The news of it can come after the news that the rollout is complete."""
-    record, known = entry.record, entry.record.started_with or entry.record.applied
-    if known is None or entry.progress is None:
+    start now have read this. The news of it can come after the news that the rollout is complete.
+
+    `began`: the version with which it came to be so; None: that of the content."""
+    record = entry.record
+    if entry.progress is None:
         return record
-    late = isinstance(content, ConfigRecord) and content.version < record.complete_at
-    if entry.progress.complete and not late:
+    if began is None:
+        began = content.version if isinstance(content, ConfigRecord) else 0
+    if entry.progress.complete and not 0 < began < record.complete_at:
         return record
-    home, policy = record.id.namespace, entry.policy
     for c in entry.consumed:
-        if c.config != config:
-            continue
-        found = compare(
-            c,
-            content,
-            known,
-            home=home,
-            rekeyed=known.key_id != key_id,
-            on_create=policy.on_create,
-            on_delete=policy.on_delete,
-        )
-        if found.stale or (found.vanished and not holds_nothing(found.record)):
+        found = _compared(entry, c, content, key_id) if c.config == config else None
+        if found and (found.stale or (found.vanished and not holds_nothing(found.record))):
             return replace(record, mixed=record.mixed | {found.short})
     return record
+
+
+def _is_as_recorded(entry: Entry, c: Consumed, state: ConfigState, key_id: str) -> bool:
+    if isinstance(state, Unknown):
+        return False
+    found = _compared(entry, c, state, key_id)
+    return found is not None and not found.stale and not found.vanished
+
+
+def _compared(entry: Entry, c: Consumed, state: ConfigState, key_id: str) -> Comparison | None:
+    """One state of an object against what pods are known to have read; None: nothing is known of that."""
+    known, policy = entry.record.started_with or entry.record.applied, entry.policy
+    if known is None:
+        return None
+    return compare(
+        c,
+        state,
+        known,
+        home=entry.record.id.namespace,
+        rekeyed=known.key_id != key_id,
+        on_create=policy.on_create,
+        on_delete=policy.on_delete,
+    )
 
 
 def _with(record: WorkloadRecord, read: Applied | None) -> WorkloadRecord:

@@ -32,7 +32,7 @@ from reroll.core.observe import (
     workload_record,
 )
 from reroll.core.progress import Progress, progress
-from reroll.core.records import Applied, ConfigId, ConfigRecord, WorkloadId, WorkloadRecord
+from reroll.core.records import Applied, Change, ConfigId, ConfigRecord, Missing, WorkloadId, WorkloadRecord
 from reroll.core.unchanged import same_but_for_status
 from reroll.dialects import Dialects
 
@@ -162,8 +162,15 @@ class Store:
     def arrived(self, event: Event, config: ConfigId, version: int) -> None:
         self._arrived(event, config, version)
 
-    def replaced(self, config: ConfigId, record: ConfigRecord) -> None:
-        self._correct_starts(config, record)
+    def replaced(self, config: ConfigId, state: ConfigRecord | Missing, change: Change) -> None:
+        """A followed object has other content; a start of pods that is known already may have come later."""
+        key_id = self.configs.key.id
+        for workload in self._index.consumers(config):
+            entry = self._workloads[workload]
+            record = starts.corrected(entry, config, state, change, key_id)
+            record = starts.mixed(replace(entry, record=record), config, state, key_id, began=change.version)
+            if record is not entry.record:
+                self._workloads[workload] = replace(entry, record=record)
 
     def changed(self, config: ConfigId, *, appeared: bool, created: bool) -> None:
         if appeared:
@@ -189,19 +196,11 @@ class Store:
             record, replace(record.applied, configs={**record.applied.configs, short: None})
         )
 
-    def _correct_starts(self, config: ConfigId, content: ConfigRecord) -> None:
-        """A followed object has other content; a start of pods that is known already may have come later."""
-        for workload in self._index.consumers(config):
-            entry = self._workloads[workload]
-            record = starts.corrected(entry, config, content, self.configs.key.id)
-            record = starts.mixed(replace(entry, record=record), config, content, self.configs.key.id)
-            if record is not entry.record:
-                self._workloads[workload] = replace(entry, record=record)
-
     # --- workloads -----------------------------------------------------------------------------------
 
-    def put_workload(self, obj: WorkloadObject, kind: str, *, live: bool) -> None:
-        """Take in a workload as it is on the server now (from a watch, or the answer to a patch)."""
+    def put_workload(self, obj: WorkloadObject, kind: str, *, live: bool, seen: bool | None = None) -> None:
+        """Take in a workload as it is on the server now (from a watch, or the answer to a patch). `seen`: nothing can
+        have come between what is held and this; None: where it is `live`."""
         workload = WorkloadId(kind, obj.metadata.namespace, obj.metadata.name)
         entry = self._workloads.get(workload)
         previous = entry.record if entry is not None else None
@@ -216,10 +215,12 @@ class Store:
             return
         new = previous is None or previous.uid != obj.metadata.uid
         fresh = live and new and is_fresh(obj, kind)
+        seen = live if seen is None else seen
         record = workload_record(
             obj,
             kind,
             previous,
+            seen=seen,
             relevant=self._derivation.dialects.relevant,
             arrived=self._now() if live else 0.0,
             written_mark=self._overlay.mark(workload),
@@ -230,7 +231,7 @@ class Store:
         record = self._with_its_template(self._overlay.amended(record), previous)
         complete = how_far is not None and how_far.complete
         record = with_revisions(record, previous, complete=complete, fresh=fresh)
-        self._put(entry, record, how_far, live=live)
+        self._put(entry, record, how_far, live=live, seen=seen)
         if entry is not None or live:
             self._doubt(entry, self._workloads[workload])
         for borrower in list(self._borrowers.get(workload, ())):
@@ -262,7 +263,13 @@ class Store:
             self._borrow_again(borrower, live=False)
 
     def _put(
-        self, entry: Entry | None, record: WorkloadRecord, how_far: Progress | None, *, live: bool
+        self,
+        entry: Entry | None,
+        record: WorkloadRecord,
+        how_far: Progress | None,
+        *,
+        live: bool,
+        seen: bool,
     ) -> None:
         """Keep what a workload's record is now; `entry` is what was kept of it. Ask, unless nothing differs that a
         decision rests on."""
@@ -272,10 +279,12 @@ class Store:
             kept = self._workloads[record.id] = replace(entry, record=record, progress=how_far)
         else:
             kept = self._keep(record, how_far)
-        if live and starts.pods_start(entry, kept):
-            kept = replace(kept, record=starts.noted(kept, self.configs, self.configs.key.id))
-        if live and entry is not None and _pods_come(entry, kept):
-            kept = replace(kept, record=starts.mixed_ahead(kept, self.configs, self.configs.key.id))
+        version, key_id = starts.since(previous, record, seen=seen), self.configs.key.id
+        if live and seen and starts.pods_start(entry, kept):
+            kept = replace(kept, record=starts.noted(kept, self.configs, key_id, version))
+        if entry is not None and _pods_come(entry, kept):
+            ahead = starts.mixed_ahead(kept, entry.record, self.configs, key_id, version)
+            kept = replace(kept, record=ahead)
         self._workloads[record.id] = kept
         if entry is None or not same or _to_ask(entry, kept):
             self.ask(record.id, None)
@@ -315,7 +324,8 @@ class Store:
         if record != entry.record:
             # Where it was missing, its coming says nothing of the pods that run.
             live = live and bool(entry.record.template_hash)
-            self._put(entry, with_revisions(record, entry.record, complete=False), entry.progress, live=live)
+            record = with_revisions(record, entry.record, complete=False)
+            self._put(entry, record, entry.progress, live=live, seen=live)
 
     def _doubt(self, before: Entry | None, entry: Entry) -> None:
         """Another client wrote what is recorded as applied: another controller, which may know more. Where it
@@ -372,6 +382,8 @@ def _to_ask(before: Entry, now: Entry) -> bool:
 
 def _pods_come(before: Entry, now: Entry) -> bool:
     """Do pods start from here on: of another revision, or more of the same?"""
+    if before.record.uid != now.record.uid:
+        return False
     was, is_ = before.progress, now.progress
     begins = was is not None and was.complete and is_ is not None and not is_.complete
     return begins or before.record.revision != now.record.revision

@@ -73,13 +73,16 @@ class Writer:
         """The workload as it is on the server. Raises ApiError."""
         return await self._api.get(self.subject(entry).path)
 
-    def cache_answer(self, workload: WorkloadId, answer: bytes, *, made: bool = False) -> None:
+    def cache_answer(
+        self, workload: WorkloadId, answer: bytes, *, made: bool = False, seen: bool = True
+    ) -> None:
         """Take in an answer of the server ahead of the watch: of the object that is held, and no other, because one
-        that the watch told the end of must not come back. `made`: of one that was created just now."""
+        that the watch told the end of must not come back. `made`: of one that was created just now. `seen`: others
+        can't have written it since what is held, as the server does no patch of an older version."""
         obj = decode_object(self._store.kinds[workload.kind], answer)
         held = self._store.workload(workload)
         if made or (held is not None and held.record.uid == obj.metadata.uid):
-            self._store.put_workload(obj, workload.kind, live=True)
+            self._store.put_workload(obj, workload.kind, live=True, seen=seen)
 
     def tell_written(self, workload: WorkloadId, decision: Decision) -> None:
         """Count and tell a decision that was written, once."""
@@ -114,7 +117,7 @@ class Writer:
         """Read a workload that was changed in between. A patch without an answer shows now, or never will, because
         the server refuses it from here on. Raises ApiError; NotFound where it is gone."""
         workload = entry.record.id
-        self.cache_answer(workload, await self.read(entry))
+        self.cache_answer(workload, await self.read(entry), seen=False)
         found = self._store.workload(workload)
         if found is not None:
             self.confirm_lost_answer(found)

@@ -65,6 +65,9 @@ class Comparison(Struct, frozen=True):
     """It was there when the pods were last rolled, is gone, and pods start without it."""
     write: bool = False
     """`applied` holds something else of it, or nothing."""
+    returned: bool = False
+    """What no pod starts without was missing when it was recorded, and is there again: pods that have run since before
+    that may have read other content."""
     stale: ConfigChange | None = None
     blocked: str = ""
     """Why new pods could not start; "" if they could."""
@@ -183,7 +186,7 @@ def compare(
         unseen = all(digest in (ABSENT, LEFT_OUT) for digest in now.values())
         read = not (c.optional or state.rewritten)
         if read or on_create is False or (unseen and not on_create):
-            return noted
+            return replace(noted, returned=read)
         appeared = ConfigChange(c.config, None, appeared=True, references=c.references, change=state.change)
         return replace(noted, stale=appeared)
     if state.read_at_start:
@@ -192,7 +195,8 @@ def compare(
     if isinstance(old, dict):
         keys = _differing_keys(old, now, c)
         if not keys:
-            return noted
+            came = (key for key in old.keys() & now.keys() if old[key] == ABSENT != now[key])
+            return replace(noted, returned=any(_needed(c, key) for key in came))
         removed = any(now.get(key, ABSENT) == ABSENT for key in keys)
     else:
         was, today = Summary.read(old), Summary.of(now, state)

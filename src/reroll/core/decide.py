@@ -218,12 +218,16 @@ def _adopt(s: Situation, counting: Sequence[Consumed], notes: tuple[str, ...]) -
             elif s.pods.count > 0 and s.pods.oldest < state.stamp:
                 doubtful.append(c.config.short(w.id.namespace))
     if doubtful:
-        notes += (
-            f"some of its pods were created before the last change of {', '.join(doubtful)}: they may run older "
-            f"configuration. reroll does not restart them unasked; kubectl rollout restart does",
-        )
+        notes += (_may_be_older(doubtful),)
     return Decision(
         Kind.ADOPT, reason, applied=applied, notes=notes, warning=bool(w.applied_problem), ask_pods=ask
+    )
+
+
+def _may_be_older(names: Sequence[str]) -> str:
+    return (
+        f"some of its pods were created before the last change of {', '.join(names)}: they may run older "
+        f"configuration. reroll does not restart them unasked; kubectl rollout restart does"
     )
 
 
@@ -256,20 +260,26 @@ def _settled(
     changes = _changed_before_the_start(s, counting, before) if seen else ()
     record = Decision(Kind.RECORD, "", changes=changes, applied=after, notes=notes)
     superseded = is_superseded(w)
-    if changes or superseded:
+    unproved = seen and _reads_other_content(before, after)
+    if changes or superseded or unproved:
         # Pods are owed something, and another client has changed the template: does what it started pay for that?
         since = latest(changes) if changes else float(before.since)
         since = max(since, float(before.since)) if since else 0.0
+        if unproved and not changes:
+            since = w.template_change.stamp
         proof = prove(w, s.progress, s.pods, since)
         listed = "; ".join(change.describe(w.id.namespace) for change in changes)
-        reason = "another client changed its pod template after it was rolled"
+        reason = "another client changed its pod template"
+        if superseded:
+            reason += " after it was rolled"
         if changes:
             after_that = _rolled_since(w, changes) or "its pods were all started after that"
             reason = f"{listed}; {after_that}"
         if not isinstance(proof, New):
             blocked = [f.blocked for f in findings if f.blocked]
             return by_another(s, proof, record, reason, since=since, blocked=blocked)
-        return replace(record, reason=f"{reason}, and its new pods read the current configuration")
+        words = f"{reason}, and its new pods read the current configuration{proof.words}"
+        return replace(record, reason=words)
     new = [f.short for f in findings if f.write]
     dropped = sorted(before.configs.keys() - {f.short for f in findings})
     if w.applied_problem:
@@ -289,7 +299,28 @@ def _settled(
     else:
         runs, words = what_runs(s, before)
         return Decision(Kind.SKIP, words, notes=notes, runs=runs)
-    return replace(record, reason=reason, applied=_still_owed(before, after), warning=bool(w.applied_problem))
+    record = replace(
+        record, reason=reason, applied=_still_owed(before, after), warning=bool(w.applied_problem)
+    )
+    return _with_what_returned(s, record, findings)
+
+
+def _with_what_returned(s: Situation, record: Decision, findings: Sequence[Comparison]) -> Decision:
+    """Pods that could not start wait for what was missing, and read it when it returns. Where all have started, and
+    some no later than that, it can't be told what these have read."""
+    returned = {f.short: f.consumed.config for f in findings if f.returned}
+    if not returned or (s.progress is not None and not s.progress.complete):
+        return record
+    if s.pods is None:
+        return replace(record, ask_pods=True)
+    older = [
+        short
+        for short, config in returned.items()
+        if isinstance(state := s.states[config], ConfigRecord) and s.pods.before(state.stamp, or_then=True)
+    ]
+    if not older:
+        return record
+    return replace(record, notes=(*record.notes, _may_be_older(older)), warning=True)
 
 
 def _still_owed(before: Applied, after: Applied) -> Applied:
@@ -306,6 +337,18 @@ def _still_owed(before: Applied, after: Applied) -> Applied:
         of=before.of,
         by=before.by,
     )
+
+
+def _reads_other_content(before: Applied, after: Applied) -> bool:
+    """Does a pod that has read `after` differ from one that has read `before`, in what both consume?"""
+    for name in before.configs.keys() & after.configs.keys():
+        old, new = before.configs[name], after.configs[name]
+        if isinstance(old, dict) and isinstance(new, dict):
+            if any(old[key] != new[key] for key in old.keys() & new.keys()):
+                return True
+        elif old != new:
+            return True
+    return False
 
 
 def _changed_before_the_start(

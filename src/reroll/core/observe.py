@@ -365,12 +365,15 @@ def workload_record(
     manager: str = "reroll",
     style: MarkStyle = NATIVE,
     fresh: bool = False,
+    seen: bool = True,
 ) -> WorkloadRecord:
     """What is kept of a workload.
 
     `relevant` picks the annotations that can hold policy; `written_mark` is the mark this process is writing
     just now, so that its own change is not taken for somebody else's; `manager` is its field manager; `style`
-    tells marks from what others wrote; `fresh`: it was created just now, and has no pods yet.
+    tells marks from what others wrote; `fresh`: it was created just now, and has no pods yet. `seen`: nothing can have
+    come between `previous` and this; else a change of the template that arrives is only known to be later than
+    `previous`, and a change of configuration after that counts as later than the template's.
     """
     meta = obj.metadata
     annotations = relevant(meta.annotations) if meta.annotations else {}
@@ -409,11 +412,14 @@ def workload_record(
                 taken_back=taken_back,
                 annotations_go_back=kind == DEPLOYMENT.id,
             )
+            skipped = previous if arrived and not seen else None
             change = Change(
                 stamp=stamp,
                 # One that is new here need not be new: it may have got a label that is looked for.
                 arrived=0.0 if new_here and not fresh else arrived,
-                version=version_number(meta.resource_version),
+                version=version_number(
+                    skipped.resource_version if skipped is not None else meta.resource_version
+                ),
                 by=who.name,
                 willed=who.person,
             )
@@ -457,11 +463,15 @@ def workload_record(
 
 
 def _mixed(previous: WorkloadRecord | None, present: Revision, applied: Applied | None) -> frozenset[str]:
-    """`WorkloadRecord.mixed` holds until its pods are replaced for it: by another revision, or by a later decision."""
-    if previous is None or not previous.mixed or previous.revision != present:
+    """`WorkloadRecord.mixed` holds until its pods are replaced for it: by a revision that none of them is of, or by a
+    later decision."""
+    if previous is None or not previous.mixed:
         return frozenset()
-    at = (each.at if each is not None else 0 for each in (applied, previous.applied))
-    return previous.mixed if next(at) == next(at) else frozenset()
+    if previous.revision != present and previous.revisions is not None and present not in previous.revisions:
+        return frozenset()
+    at = applied.at if applied is not None else 0
+    before = previous.applied.at if previous.applied is not None else 0
+    return previous.mixed if at <= before else frozenset()
 
 
 def with_revisions(

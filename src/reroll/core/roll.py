@@ -63,17 +63,18 @@ def roll(
 
 
 def decided_at(s: Situation) -> int:
-    """When this is decided, as a record holds it. What ends `WorkloadRecord.mixed` is another time than that of the
-    decision before, which can have been in this very second."""
+    """When this is decided, as a record holds it. What ends `WorkloadRecord.mixed` is a later time than that of the
+    decision before, which can have been in this very second, or by a clock that goes ahead."""
     now, before = int(s.now), s.workload.applied
-    return now + 1 if s.workload.mixed and before is not None and before.at == now else now
+    return max(now, before.at + 1) if s.workload.mixed and before is not None else now
 
 
 def _mark_again(s: Situation, after: Applied) -> str:
-    """The mark that another client took away; another one where the template carries that very mark."""
+    """The mark that another client took away; another one where the template carries that very mark, or where pods that
+    carry it have read other content."""
     w = s.workload
     owed = w.applied.mark if w.applied is not None else None
-    if owed and not owed.startswith("#") and owed != w.mark:
+    if owed and not owed.startswith("#") and owed != w.mark and not w.mixed:
         return owed
     everything = tuple(
         ConfigChange(c.config, None, references=c.references, change=_changed(s.states[c.config]))

@@ -17,7 +17,6 @@ from reroll.core.records import (
     Applied,
     AppliedKeys,
     ConfigId,
-    ConfigRecord,
     ConfigState,
     Consumed,
     Missing,
@@ -45,7 +44,7 @@ def started_with(
     return Applied(w.template_hash, key_id, configs)
 
 
-def read_before_its_start(w: WorkloadRecord, c: Consumed, state: ConfigRecord, key_id: str) -> Applied | None:
+def read_before_its_start(w: WorkloadRecord, c: Consumed, state: ConfigState, key_id: str) -> Applied | None:
     """The same, where it turns out later that one object had another content when the pods started."""
     known = w.started_with or w.applied
     if known is None:
