@@ -353,6 +353,16 @@ def test_what_is_read_again_and_is_gone_waits_for_the_watch(follower: Follower) 
     assert follower.asked == [WEB]
 
 
+def test_what_was_in_doubt_is_not_when_nobody_follows_it(follower: Follower) -> None:
+    """Found by a random play: the workload was deleted before it was read again, and made again later."""
+    recorded(follower, 1, digest="old")
+    follower.watched(5, "a")
+    recorded(follower, 2, digest="new")
+    follower.store.drop_workload(WEB)
+    follower.workload("app", version=9)
+    assert follower.record().version == 5
+
+
 def test_our_own_record_casts_no_doubt(follower: Follower) -> None:
     recorded(follower, 1, digest="old")
     follower.watched(5, "a")

@@ -361,12 +361,14 @@ class ConfigObjects:
 
     def follow(self, config: ConfigId) -> None:
         """Somebody follows it: its content is wanted, if it is there and was not read, or not in this version."""
-        if self.state(config) is UNREAD or config in self._outdated:
+        if self.state(config) in (UNREAD, DOUBTFUL, OUTDATED):
             self._listener.want(config)
 
     def unfollow(self, config: ConfigId) -> None:
-        """Nobody follows it any longer: nobody is left to be told that it was seen to go."""
+        """Nobody follows it any longer: nobody is left to be told that it was seen to go, or whose record casts doubt
+        on it."""
         self._gone.pop(config, None)
+        self._doubtful.discard(config)
 
     def doubt(self, config: ConfigId) -> None:
         """It may be older here than on the server: it is read again, and not known until then. A SecretProviderClass
