@@ -64,7 +64,7 @@ def _stale_pods(play: Play) -> Iterator[str]:
         if any(each["status"]["phase"] == "Pending" for each in _pods_of(play, found)):
             continue  # its rollout can't end, because a pod needs what is missing
         since = max(play.ledger.ages.get(use, 0.0) for use in old)
-        if _left(found) or _told(play, workload, since) or _adopted(play, workload, pod, old, since):
+        if _left(found) or _told(play, workload, found, since) or _adopted(play, workload, pod, old, since):
             continue
         yield (
             f"{workload}: pod {pod['metadata']['name']} runs old content of {', '.join(map(str, old))}, "
@@ -137,14 +137,17 @@ def _last_write(play: Play, use: Use) -> float:
     return max((epoch(entry["time"]) for entry in entries if "f:data" in entry["fieldsV1"]), default=0.0)
 
 
-def _told(play: Play, workload: WorkloadId, since: float) -> bool:
+def _told(play: Play, workload: WorkloadId, found: Object, since: float) -> bool:
     every = [*play.said, *(said for member in play.members for said in member.said)]
-    return any(
-        said.workload == workload
-        and said.at >= since
-        and (said.warning or any(word in said.note for word in _TOLD))
-        for said in every
-    )
+    heard = [said for said in every if said.workload == workload]
+    if any(said.at >= since and (said.warning or any(word in said.note for word in _TOLD)) for said in heard):
+        return True
+    # That new pods could not start is told once, however often the content changes meanwhile.
+    of_rolls = [said for said in heard if said.reason in ("Rolled", "NotRolled")]
+    last = max(of_rolls, key=lambda said: said.at, default=None)
+    template = template_of("cronjobs" if found["kind"] == "CronJob" else "", found)
+    missing = any(not use.optional and play.ledger.content(use) is None for use in uses(template))
+    return last is not None and last.reason == "NotRolled" and missing
 
 
 # --- what was done -----------------------------------------------------------------------------------

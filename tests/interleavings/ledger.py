@@ -95,6 +95,10 @@ class Ledger:
                     if value is not None and value != self._last.get(use):
                         self._last[use], self.ages[use] = value, self._now()
                 self.contents[workload] = now
+            elif write.type == "ADDED" and any((use.plural, use.name) == write.key for use in used):
+                self.changes[workload] += (
+                    1  # what was in it before it was deleted can be another than is recorded
+                )
 
     def _workload(self, write: Write) -> None:
         plural, name = write.key

@@ -18,7 +18,7 @@ from reroll.controller.clock import steady_time
 from reroll.controller.content_history import ContentHistory
 from reroll.controller.tombstones import Tombstones
 from reroll.core.digests import DigestKey, config_map_digests, keyed, secret_digests
-from reroll.core.observe import ConfigMapObject, SecretObject, config_record, version_number
+from reroll.core.observe import ConfigMapObject, SecretObject, changed_back, config_record, version_number
 from reroll.core.records import Change, ConfigId, ConfigKind, ConfigRecord, ConfigState, Missing, Unknown
 
 MISSING = Missing()
@@ -201,7 +201,7 @@ class ConfigObjects:
             return  # it was deleted while it was read; where it is there again, the watch is going to tell
         doubted = config in self._doubtful
         self._doubtful.discard(config)
-        self._put(config, obj, live=False)
+        self._put(config, obj, live=False, doubted=doubted)
         if doubted:
             self._tell(config)
 
@@ -216,7 +216,9 @@ class ConfigObjects:
         """The newest resourceVersion that is known of an object; 0: none."""
         return self._newest.get(config) or (held.version if isinstance(held, ConfigRecord) else 0)
 
-    def _put(self, config: ConfigId, obj: ConfigMapObject | SecretObject, *, live: bool) -> None:
+    def _put(
+        self, config: ConfigId, obj: ConfigMapObject | SecretObject, *, live: bool, doubted: bool = False
+    ) -> None:
         """Only the digests are kept: the values end here."""
         meta = obj.metadata
         names = self._held[config.kind].setdefault(config.namespace, {})
@@ -237,6 +239,8 @@ class ConfigObjects:
         )
         was_outdated = config in self._outdated
         self._outdated.discard(config)
+        if previous is not None and not live and (doubted or was_outdated):
+            record = changed_back(record, previous, meta, certain=doubted)
         if version > record.version:
             self._newest[config] = version
         else:

@@ -347,6 +347,21 @@ def config_record(
     )
 
 
+def changed_back(
+    record: ConfigRecord, previous: ConfigRecord, meta: ObjectMeta, *, certain: bool
+) -> ConfigRecord:
+    """`record`, that was read after some versions were missed, with the time of its change: of the same content as
+    `previous`, it was changed and changed back, if that is `certain` or if its time of change has moved."""
+    version, stamp = version_number(meta.resource_version), last_change(meta, _DATA_FIELDS)
+    if record.version != previous.version or version <= previous.version:
+        return record
+    return (
+        replace(record, stamp=stamp, arrived=0.0, version=version)
+        if certain or stamp > previous.stamp
+        else record
+    )
+
+
 def _share(keys: tuple[str, ...]) -> tuple[str, ...]:
     """One tuple for all objects with the same keys: in most clusters that is nearly all of them."""
     if len(_shared_keys) > 4096:
