@@ -227,8 +227,9 @@ class ConfigObjects:
         version = version_number(meta.resource_version)
         if 0 < version < self._version(config, held):
             return  # a watch that lags behind what was read, or a read that was overtaken by the watch
-        # What a watch changed of an object that was not read yet can't be told: it counts as found.
-        arrived = self.now() if live and held is not UNREAD else 0.0
+        # What a watch changed of an object that was not read yet can't be told: it counts as found. What is read
+        # because it is in doubt is what a watch is about to bring.
+        arrived = self.now() if (live and held is not UNREAD) or (doubted and previous is not None) else 0.0
         record = config_record(
             meta,
             self._content(obj, self.key),
@@ -240,7 +241,7 @@ class ConfigObjects:
         was_outdated = config in self._outdated
         self._outdated.discard(config)
         if previous is not None and not live and (doubted or was_outdated):
-            record = changed_back(record, previous, meta, certain=doubted)
+            record = changed_back(record, previous, meta, arrived=arrived)
         if version > record.version:
             self._newest[config] = version
         else:
