@@ -15,6 +15,7 @@ from reroll.controller.ages import Ages
 from reroll.core.decide import PodAges
 from reroll.core.kinds import KINDS, WorkloadKind
 from reroll.core.observe import epoch
+from reroll.core.proof import NOT_PERMITTED
 from reroll.core.records import WorkloadId
 from reroll.insight.simulation.clock import VirtualLoop
 from reroll.kube.errors import ApiError, Forbidden, Gone, ServerError
@@ -112,7 +113,7 @@ class TestWhatIsTold:
         assert await ages.of(WorkloadId("StatefulSet", "shop", "web")) == PodAges(1, second(3), (second(3),))
         found = await ages.of(WorkloadId(custom.id, "shop", "web"), kind=custom)
         assert found == PodAges(1, second(5), (second(5),))
-        assert await ages.of(WorkloadId(custom.id, "shop", "web")) is None
+        assert await ages.of(WorkloadId(custom.id, "shop", "web")) is NOT_PERMITTED
         assert "is not known" in ages.problem
 
     async def test_all_namespaces_at_once(self) -> None:
@@ -194,7 +195,7 @@ class TestAFailure:
 
     async def test_pods_that_may_not_be_listed(self) -> None:
         ages = Ages(Pods(fails=Forbidden("no", status=403)))
-        assert await ages.of(WEB) is None
+        assert await ages.of(WEB) is NOT_PERMITTED
         assert "may not be listed" in ages.problem
 
     async def test_an_answer_that_is_not_understood(self) -> None:

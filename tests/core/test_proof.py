@@ -43,14 +43,14 @@ YOUNG, MIXED = PodAges(2, 101.0, (101.0, 105.0)), PodAges(3, 90.0, (90.0, 100.0,
         ("unseen", DONE, YOUNG, SINCE, New()),
         # A pod that was created in the second of the change: of a revision from before, it may have read the older.
         ("returned", DONE, MIXED, SINCE, Old(2, 3)),
-        ("unseen", DONE, MIXED, SINCE, Old(1, 3)),
+        ("unseen", DONE, MIXED, SINCE, Old(2, 3)),  # a tie that can't be told
         ("returned", DONE, PodAges(3, 90.0), SINCE, Old(1, 3)),
         ("returned", DONE, PodAges(0, 0.0), SINCE, New()),
         # The time is not known: none can be shown to be young enough.
-        ("returned", DONE, YOUNG, 0.0, Old(2, 2)),
+        ("returned", DONE, YOUNG, 0.0, Old(0, 0)),
         ("unseen", DONE, PodAges(0, 0.0), 0.0, New()),
         ("returned", DONE, NOT_PERMITTED, SINCE, Old(0, 0)),
-        ("unseen", DONE, NOT_PERMITTED, SINCE, New()),
+        ("unseen", DONE, NOT_PERMITTED, SINCE, New(proved=False)),
         ("returned", None, None, SINCE, New()),
     ],
 )

@@ -81,7 +81,8 @@ class World:
     def path(self, resource: str, name: str = "", *, namespace: str = "") -> str:
         """The path of one object of the namespace, or of all of a resource."""
         roots = {"configmaps": "/api/v1", "secrets": "/api/v1", "pods": "/api/v1"}
-        root = roots.get(resource, "/apis/events.k8s.io/v1" if resource == "events" else "/apis/apps/v1")
+        roots |= {"events": "/apis/events.k8s.io/v1", "jobs": "/apis/batch/v1", "cronjobs": "/apis/batch/v1"}
+        root = roots.get(resource, "/apis/apps/v1")
         return f"{root}/namespaces/{namespace or self.namespace}/{resource}" + (f"/{name}" if name else "")
 
     async def get(self, resource: str, name: str = "", *, namespace: str = "") -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Runs plays: many seeds in a row, or the choices of one that failed, made shorter.
 
-`make test` plays the same seeds each time; `make soak` plays ever new ones for REROLL_SOAK_MINUTES, and
+`make test` plays the same seeds each time; `make soak` plays ever new ones and goes on after a failure, and
 REROLL_SEED=N plays that one, exactly as it was.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from reroll.insight.simulation.clock import VirtualLoop
 from tests.interleavings.clock import played_time
 from tests.interleavings.member import Fault
 from tests.interleavings.play import Flavour, Play
+from tests.soak import MINUTES, Soak
 
 
 class Failure(NamedTuple):
@@ -93,25 +93,37 @@ def seeds(count: int) -> pytest.MarkDecorator:
 def play_many(name: str, flavour: Flavour, seeds: range, *, share: float) -> None:
     """Play these seeds; or what the environment says, where they begin with 0. `share`: of the minutes of a soak. Fails
     with the first play in which something does not hold, made shorter."""
-    given, minutes = os.environ.get("REROLL_SEED"), float(os.environ.get("REROLL_SOAK_MINUTES", "0"))
-    if (given or minutes) and seeds.start:
+    given = os.environ.get("REROLL_SEED")
+    if (given or MINUTES) and seeds.start:
         return
     with played():
-        for seed in [int(given)] if given else _fresh(60 * minutes * share) if minutes else seeds:
+        if MINUTES and not given:
+            return _soak(name, flavour, share)
+        for seed in [int(given)] if given else seeds:
             failure = play(flavour, seed)
             if failure is not None:
-                short = shorter(flavour, seed, failure)
-                pytest.fail(
-                    f"{name}, seed {seed} (repeat with REROLL_SEED={seed}), made shorter:\n{short}\n\n"
-                    f"the whole play ended with:\n{failure.problem}",
-                    pytrace=False,
-                )
+                words = _made_shorter(flavour, seed, failure)
+                pytest.fail(f"{name}, seed {seed} (repeat with REROLL_SEED={seed}){words}", pytrace=False)
 
 
-def _fresh(seconds: float) -> Iterator[int]:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        yield random.SystemRandom().randrange(10**9)
+def _soak(name: str, flavour: Flavour, share: float) -> None:
+    """Ever new seeds until the time is over. The first failure of each kind is made shorter."""
+    soak, kinds = Soak(name, share=share), set[str]()
+    while soak.goes_on:
+        seed = random.SystemRandom().randrange(10**9)
+        soak.seeds += 1
+        soak.plays += 1
+        failure = play(flavour, seed)
+        if failure is not None:
+            another = _kind(failure) not in kinds
+            kinds.add(_kind(failure))
+            soak.failure(seed, _made_shorter(flavour, seed, failure) if another else failure.problem)
+    soak.end()
+
+
+def _made_shorter(flavour: Flavour, seed: int, failure: Failure) -> str:
+    short = shorter(flavour, seed, failure)
+    return f", made shorter:\n{short}\n\nthe whole play ended with:\n{failure.problem}"
 
 
 async def _run(choices: Choices, flavour: Flavour, steps: list[str]) -> Failure | None:

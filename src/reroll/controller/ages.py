@@ -18,6 +18,7 @@ from msgspec import Struct
 from reroll.core.decide import PodAges
 from reroll.core.kinds import KINDS, WorkloadKind
 from reroll.core.observe import epoch
+from reroll.core.proof import NOT_PERMITTED
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import ApiError, Forbidden
 from reroll.kube.pods import Meta, list_metadata
@@ -41,6 +42,7 @@ class _Answer(Struct, frozen=True):
     ages: dict[WorkloadId, PodAges] | None
     """None: the pods can't be listed."""
     problem: str = ""
+    forbidden: bool = False
 
 
 class Ages:
@@ -61,7 +63,8 @@ class Ages:
         *,
         within: float = _FRESH,
     ) -> PodAges | None:
-        """The ages of its pods; None where they can't be told, and then `problem` says why.
+        """The ages of its pods; None where the server does not answer now, and `NOT_PERMITTED` where it never will.
+        Then `problem` says why.
 
         `selector`: the workload's own as a labelSelector, with which no other pods are listed; "" where many workloads
         of a namespace are asked about. `kind`: where it is not one of `KINDS`, whose owner references are known.
@@ -70,12 +73,12 @@ class Ages:
         kind = kind or KINDS.get(workload.kind)
         if kind is None or not kind.kind:
             self.problem = f"which pods a {workload.kind} controls is not known"
-            return None
+            return NOT_PERMITTED
         namespace = workload.namespace
         answer = self._fresh((namespace, ""), within) or await self._ask((namespace, selector), within)
         self.problem = answer.problem
         if answer.ages is None:
-            return None
+            return NOT_PERMITTED if answer.forbidden else None
         owner = workload._replace(kind=_owner(kind.group, kind.kind))
         return answer.ages.get(owner, PodAges(0, 0.0))
 
@@ -121,7 +124,7 @@ class Ages:
             async with asyncio.timeout(_PATIENCE):
                 return _Answer(asked_at, await self.by_workload(namespace, selector))
         except Forbidden:
-            return _Answer(_now(), None, "its pods may not be listed with these credentials")
+            return _Answer(_now(), None, "its pods may not be listed with these credentials", forbidden=True)
         except TimeoutError:
             problem = f"no answer within {_PATIENCE:g} s"
         except ApiError as error:

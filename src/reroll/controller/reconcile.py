@@ -32,6 +32,8 @@ _CONFLICTS: Final = 4
 """Answers of 409 in a row that are asked again at once; then the backoff takes over."""
 _FOREIGN_KEY: Final = 5.0
 """Seconds for which a digest key is believed not to be in force."""
+_PODS_AGAIN: Final = 5.0
+"""Seconds after which pods that could not be listed are asked for again."""
 _WRITES: Final = frozenset({Kind.ADOPT, Kind.ROLL, Kind.RECORD, Kind.RESUME})
 
 
@@ -157,6 +159,9 @@ class Reconciler:
                 # From here on, what changes is a change, also while the pods' ages are on their way.
                 self._store.adopted(workload, decision.applied)
             ages = await self._ages_of(entry, decision)
+            if ages is None and decision.kind is Kind.RECORD:
+                # What they prove is what is recorded: an answer that fails to come must not stand for them.
+                return Held(f"{decision.reason}; {self._ages.problem}", at_least=_PODS_AGAIN)
             decision = decide(replace(situation, pods=ages if ages is not None else NOT_PERMITTED))
         course.decision = decision
         self._metrics.decided(decision.kind.value, workload.kind)

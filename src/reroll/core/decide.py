@@ -280,7 +280,8 @@ def _settled(
         if not isinstance(proof, New):
             blocked = [f.blocked for f in findings if f.blocked]
             return by_another(s, proof, record, reason, since=since, blocked=blocked)
-        return replace(record, reason=f"{reason}, and its new pods read the current configuration")
+        words = f"{reason}, and its new pods read the current configuration{proof.words}"
+        return replace(record, reason=words)
     new = [f.short for f in findings if f.write]
     dropped = sorted(before.configs.keys() - {f.short for f in findings})
     if w.applied_problem:
@@ -314,6 +315,8 @@ def _with_what_returned(s: Situation, record: Decision, findings: Sequence[Compa
         return record
     if s.pods is None:
         return replace(record, ask_pods=True)
+    if s.pods.count <= 0:
+        return record
     older = [
         short
         for short, config in returned.items()

@@ -36,12 +36,19 @@ class Rolling(Struct, frozen=True):
     """Its rollout is not over: nothing is proved yet."""
 
     words: str
-    blocked: bool = False
-    """It does not end by itself."""
+    stuck: str = ""
+    """Why it does not end by itself: blocked, or failed."""
 
 
 class New(Struct, frozen=True):
     """All its pods start, or started, after the template's change."""
+
+    proved: bool = True
+    """False where its pods may not be listed: it is most likely so."""
+
+    @property
+    def words(self) -> str:
+        return "" if self.proved else " (its pods may not be listed, so this is not proved)"
 
 
 class Unasked(Struct, frozen=True):
@@ -72,17 +79,17 @@ def prove(w: WorkloadRecord, progress: Progress | None, pods: PodAges | None, si
     if progress is None:
         return New()
     if not progress.complete:
-        return Rolling(progress.words, progress.verdict == "blocked")
+        return Rolling(progress.words, progress.verdict if progress.verdict in ("blocked", "failed") else "")
     if w.origin == "new":
         return New()
     if pods is None:
         return Unasked()
     if pods.count < 0:
-        return New() if w.origin == "unseen" else Old(0, 0)
+        return New(proved=False) if w.origin == "unseen" else Old(0, 0)
     if not since:
-        return Old(pods.count, pods.count) if pods.count else New()
-    # Times are whole seconds. Of a revision that went back, what was created in the second of the change is older.
-    old = pods.before(since, or_then=w.origin == "returned")
+        return Old(0, 0) if pods.count else New()
+    # Times are whole seconds, and a tie that can't be told rolls: one restart too many is better than stale pods.
+    old = pods.before(since, or_then=True)
     return Old(old, pods.count) if old else New()
 
 

@@ -39,9 +39,9 @@ def by_another(
         words = f"{reason}; its rollout is not over: {proof.words}"
         waits = Decision(Kind.WAIT, words, changes=record.changes, notes=record.notes)
         # It does not end by itself, and until then older pods run: somebody has to know.
-        return replace(waits, warning=True, event="RolloutBlocked") if proof.blocked else waits
+        return replace(waits, warning=True, event=f"Rollout{proof.stuck.title()}") if proof.stuck else waits
     if isinstance(proof, New):
-        return replace(record, reason=f"{reason}, and its new pods read the new content")
+        return replace(record, reason=f"{reason}, and its new pods read the new content{proof.words}")
     if isinstance(proof, Unasked):
         words = f"{reason}, and went back to a revision that had pods before"
         return replace(record, reason=words, ask_pods=True)
@@ -49,11 +49,11 @@ def by_another(
     again = before.again if before is not None else 0
     if not w.template_change.willed and again < len(AGAIN_AFTER):
         due = (before.at if before is not None else 0) + AGAIN_AFTER[again]
-        if blocked:
-            return cannot_start(back, blocked, (), record.notes)
         if s.now < due:
             words = f"{back}; reroll rolls it again later"
             return Decision(Kind.WAIT, words, until=due, notes=record.notes)
+        if blocked:
+            return cannot_start(back, blocked, record.changes, record.notes)
         assert record.applied is not None, "it is to be recorded"
         words = f"{back}; reroll rolls it again ({again + 1} of {len(AGAIN_AFTER)})"
         return roll(s, words, (), record.applied, since=since, notes=record.notes, again=again + 1)

@@ -277,7 +277,7 @@ class _Reading:
     async def _ages(self, workload: WorkloadId) -> PodAges | None:
         asked = Ages(self._client)
         ages = await asked.of(workload, kind=self._kinds[workload.kind])
-        if ages is None:
+        if asked.problem:
             self._notes.append(asked.problem)
         return ages
 
