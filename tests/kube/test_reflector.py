@@ -507,7 +507,7 @@ class TestAHandlerThatFails:
     """It is a fault of ours, and what it was told is lost: all is listed again."""
 
     def failures(self, logs: Sequence[MutableMapping[str, Any]]) -> list[tuple[str, str, str]]:
-        found = [entry for entry in logs if entry["event"].startswith("a handler failed")]
+        found = [entry for entry in logs if entry["event"].startswith("handler failed")]
         assert {entry["log_level"] for entry in found} <= {"error"}
         assert "hunter2" not in str(found)
         return [(entry["handler"], entry["name"], entry["detail"]) for entry in found]
