@@ -617,6 +617,54 @@ class TestMissing:
             "pods of before may run on: one restart too many is the lesser evil"
         )
 
+    @pytest.mark.parametrize(("oldest", "told"), [(900.0, True), (2_000.0, False)])
+    def test_one_that_was_missing_at_the_adoption_of_pods_that_run(self, oldest: float, told: bool) -> None:
+        """Found by a random play: its record was removed while a needed object was missing, and nobody was told that
+        pods from before may have read other content than it came back with."""
+        world = running(uses("need"), need="a=1")
+        world.delete("need")
+        world.workload = replace(world.workload, applied=None)
+        assert world.act().kind is Kind.ADOPT
+        world.put("need", "a=2")
+        complete = Progress("done", "all 3 pods new", 3, 3, complete=True)
+        asks = decide(replace(world.situation(), progress=complete))
+        assert (asks.kind, asks.ask_pods) == (Kind.RECORD, True)
+        found = decide(replace(world.situation(), progress=complete, pods=PodAges(3, oldest)))
+        assert (found.kind, found.warning) == (Kind.RECORD, told)
+        assert (
+            any("were created before the last change of configmap/need" in note for note in found.notes)
+            is told
+        )
+
+    def test_pods_that_wait_for_one_that_was_missing_read_it(self) -> None:
+        world = running(uses("need"), need="a=1")
+        world.delete("need")
+        world.workload = replace(world.workload, applied=None)
+        world.act()
+        world.put("need", "a=2")
+        rolling = Progress("going", "0 of 3 pods are available", 3, 3)
+        found = decide(replace(world.situation(), progress=rolling))
+        assert (found.kind, found.ask_pods, found.notes) == (Kind.RECORD, False, ())
+
+    def test_what_pods_were_started_with_is_recorded_when_they_all_have_started(self) -> None:
+        """Found by a random play: a paused Deployment was deployed for new content, and that could not be seen just
+        then, because it was deleted."""
+        world = running(uses("need"), need="a=1")
+        world.put("need", "a=2")
+        read = world.act().applied
+        world = running(uses("need"), need="a=1")
+        world.deploy("template-2")
+        assert read is not None
+        world.workload = replace(
+            world.workload, started_with=replace(read, template="template-2"), origin="new"
+        )
+        world.delete("need")
+        paused = Progress("blocked", "it is paused: 0 of 3 pods are new", 0, 3)
+        found = decide(replace(world.situation(), progress=paused))
+        assert (found.kind, found.warning) == (Kind.WAIT, True)
+        complete = Progress("done", "all 3 pods new", 3, 3, complete=True)
+        assert decide(replace(world.situation(), progress=complete)).kind is Kind.RECORD
+
     def test_a_record_for_another_reason_keeps_what_was_there(self) -> None:
         world = running(uses("extra", optional=True), uses("gone"), extra="a=1", gone="a=1")
         world.delete("extra")

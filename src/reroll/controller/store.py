@@ -167,12 +167,19 @@ class Store:
 
     def replaced(self, config: ConfigId, state: ConfigRecord | Missing, change: Change) -> None:
         """A followed object has other content; a start of pods that is known already may have come later."""
-        key_id = self.configs.key.id
+        key_id, former = self.configs.key.id, self.configs.states(config)[-2:-1]
 
         def correct(workload: WorkloadId) -> None:
             entry = self._workloads[workload]
             record = starts.corrected(entry, config, state, change, key_id)
-            record = starts.mixed(replace(entry, record=record), config, state, key_id, began=change.version)
+            record = starts.mixed(
+                replace(entry, record=record),
+                config,
+                state,
+                key_id,
+                began=change.version,
+                former=former[0][1] if former else None,
+            )
             if record is not entry.record:
                 self._workloads[workload] = replace(entry, record=record)
 

@@ -349,6 +349,19 @@ def config_record(
     )
 
 
+def changed_back(
+    record: ConfigRecord, previous: ConfigRecord, meta: ObjectMeta, *, arrived: float
+) -> ConfigRecord:
+    """`record`, that was read after some versions were missed, with the time of its change: of the same content as
+    `previous`, it was changed and changed back, if it is known to have been another (`arrived`, else 0) or if its time
+    of change has moved. That does not move where a key was removed."""
+    version, stamp = version_number(meta.resource_version), last_change(meta, _DATA_FIELDS)
+    moved = stamp > previous.stamp
+    if record.version != previous.version or version <= previous.version or not (arrived or moved):
+        return record
+    return replace(record, stamp=stamp if moved else 0.0, arrived=arrived, version=version)
+
+
 def _share(keys: tuple[str, ...]) -> tuple[str, ...]:
     """One tuple for all objects with the same keys: in most clusters that is nearly all of them."""
     if len(_shared_keys) > 4096:
