@@ -13,6 +13,7 @@ from reroll.controller import starts
 from reroll.controller.entry import Entry
 from reroll.core.authors import UNDO
 from reroll.core.decide import Decision, PodAges, Situation, decide
+from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.observe import with_revisions
 from reroll.core.progress import Progress, RolloutStatus, progress
 from reroll.core.proof import NOT_PERMITTED
@@ -32,13 +33,16 @@ class APod(Struct, frozen=True):
 class Running(World):
     """A Deployment of `replicas` pods that reads all of configmap/app."""
 
-    def __init__(self, replicas: int = 4, consumed: Consumed | None = None) -> None:
+    def __init__(
+        self, replicas: int = 4, consumed: Consumed | None = None, marks: MarkStyle = NATIVE
+    ) -> None:
         super().__init__(consumed or uses("app"))
+        self.marks = marks
         self.listable = True
         self.seen = True
         self.status = RolloutStatus()
         self.pods: list[APod] = []
-        self.become(revisions=None, origin="unseen", replicas=replicas)
+        self.become(revisions=None, origin="unseen", replicas=replicas, carrier="web")
         super().put("app", "A=1")
         self.now += 10
         self.pods = [self.new_pod() for _ in range(replicas)]
@@ -191,7 +195,8 @@ class Running(World):
         self, *, at: float | None = None, pods: PodAges | None = None, pending_since: float | None = None
     ) -> Situation:
         found = super().situation(at=self.now if at is None else at, pods=pods, pending_since=pending_since)
-        return replace(found, progress=self.progress(), policy=replace(self.policy, settle=0.0))
+        policy = replace(self.policy, settle=0.0)
+        return replace(found, progress=self.progress(), policy=policy, marks=self.marks)
 
     def decided(self) -> Decision:
         """What is decided now, with the pods' ages where they are asked for."""

@@ -21,7 +21,7 @@ from reroll.core.applied import AGAIN_MOST, KEYS_KEPT, decode, encode
 from reroll.core.compare import current
 from reroll.core.decide import Decision, Kind, PodAges, Situation, decide
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests
-from reroll.core.marks import next_mark
+from reroll.core.marks import next_mark, over_all
 from reroll.core.policy import Policy
 from reroll.core.progress import Progress, Verdict
 from reroll.core.records import (
@@ -1257,16 +1257,17 @@ class TestMark:
         def applied(template: str, key: str, configs: dict[str, AppliedKeys]) -> Applied:
             return Applied(template, key, configs)
 
-        one = next_mark(applied("t", "k", {"configmap/a": {"x": "1"}, "configmap/b": None}), None)
-        assert next_mark(applied("other", "k2", {"configmap/b": None, "configmap/a": {"x": "1"}}), "m") == one
-        assert next_mark(applied("t", "k", {"configmap/a": {"x": "2"}, "configmap/b": None}), None) != one
-        assert next_mark(applied("t", "k", {"configmap/a": {"x": "1"}}), None) != one
+        one = over_all(applied("t", "k", {"configmap/a": {"x": "1"}, "configmap/b": None}))
+        assert over_all(applied("other", "k2", {"configmap/b": None, "configmap/a": {"x": "1"}})) == one
+        assert over_all(applied("t", "k", {"configmap/a": {"x": "2"}, "configmap/b": None})) != one
+        assert over_all(applied("t", "k", {"configmap/a": {"x": "1"}})) != one
 
     def test_it_differs_from_the_one_that_is_there(self) -> None:
         applied = Applied("t", "k", {})
-        mark = next_mark(applied, None)
-        assert next_mark(applied, mark) == f"{mark}.2"
-        assert next_mark(applied, f"{mark}.2") == mark
+        mark = next_mark(deployment(), applied)
+        assert mark == over_all(applied)
+        assert next_mark(deployment(mark=mark), applied) == f"{mark}.2"
+        assert next_mark(deployment(mark=f"{mark}.2"), applied) == mark
 
 
 # --- fuzzed ------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from reroll.core.decide import AGAIN_AFTER, Kind, decide
 from reroll.core.records import Applied
+from reroll.dialects.marks import STYLES
 from tests.core.running import Running
 
 
@@ -110,6 +111,35 @@ class TestItsOwnRollout:
         assert found.kind is Kind.ROLL
         assert found.applied is not None
         assert found.applied.at != before.at
+
+    @pytest.mark.parametrize("style", sorted(STYLES))
+    @pytest.mark.parametrize("restart", [False, True])
+    def test_that_goes_back_to_a_revision_whose_pods_were_started_again(
+        self, style: str, restart: bool
+    ) -> None:
+        """Such a pod has the mark of the content that is back, and has read the one in between."""
+        world = Running(marks=STYLES[style])
+        world.put("app", "A=2")
+        world.settle()
+        world.put("app", "A=3")
+        world.reconcile()
+        world.step()
+        world.kill(0)
+        if restart:
+            world.restart_controller()
+        world.put("app", "A=2")
+        assert (world.settle().runs, world.stale_pods(), rolled(world)) == ("current", 0, 3)
+
+    @pytest.mark.parametrize("style", sorted(STYLES))
+    def test_that_goes_back_to_a_revision_in_which_a_pod_read_something_else(self, style: str) -> None:
+        world = Running(marks=STYLES[style])
+        world.put("app", "A=2")
+        world.reconcile()
+        world.put("app", "A=3")
+        world.step()
+        world.reconcile()
+        world.put("app", "A=2")
+        assert (world.settle().runs, world.stale_pods(), rolled(world)) == ("current", 0, 3)
 
     def test_whose_pods_all_go(self) -> None:
         world = Running()
@@ -351,6 +381,29 @@ class TestPutBackInTheMiddle:
         assert (world.stale_pods(), found.runs) == (3, "older")
         assert world.explained().runs == "older"
 
+    @pytest.mark.parametrize("style", sorted(STYLES))
+    def test_to_a_template_that_consumes_nothing_there_is_nothing_to_roll_for(self, style: str) -> None:
+        world = Running(marks=STYLES[style])
+        consumed, world.consumed = world.consumed, ()
+        world.operator_writes("template-0")
+        world.settle()
+        world.consumed = consumed
+        world.put("app", "A=2")
+        world.operator_writes("template-1")
+        world.reconcile()
+        world.step()
+        world.put("app", "A=3")
+        world.reconcile()
+        world.step()
+        assert rolled(world) == 1
+        world.consumed = ()
+        world.operator_writes("template-0")
+        assert world.reconcile().kind is Kind.WAIT
+        found = world.settle()
+        assert (found.kind, rolled(world)) == (Kind.SKIP, 1)
+        assert world.workload.applied is not None
+        assert (world.workload.applied.configs, world.workload.applied.since) == ({}, 0)
+
 
 class TestScaledToNothing:
     def test_pods_that_still_run_are_waited_for(self) -> None:
@@ -401,8 +454,9 @@ class TestRecordsOfAnOlderReroll:
         assert world.workload.applied.since > 0
 
 
+@pytest.mark.parametrize("style", sorted(STYLES))
 @pytest.mark.parametrize("seed", range(150))
-def test_whatever_happens_nothing_is_called_current_that_is_not(seed: int) -> None:
+def test_whatever_happens_nothing_is_called_current_that_is_not(seed: int, style: str) -> None:
     """Random changes, deploys, undos, operators, deaths of pods and of controllers, at any point of any rollout.
 
     At each moment only true things are said. In the end all pods run what is there, or somebody was told. Content that
@@ -410,7 +464,7 @@ def test_whatever_happens_nothing_is_called_current_that_is_not(seed: int) -> No
     """
     chance = random.Random(seed)
     prompt = seed % 2 == 0
-    world = Running(replicas=chance.choice([1, 2, 4]))
+    world = Running(replicas=chance.choice([1, 2, 4]), marks=STYLES[style])
     earlier = [world.workload]
     number = 1
     log: list[str] = []

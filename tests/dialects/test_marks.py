@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from reroll.core.applied import CONFIG, encode
 from reroll.core.compare import ConfigChange
@@ -98,6 +99,26 @@ class TestEveryStyle:
         second = style.next(record(first), now, changes)
         assert second != first
         assert style.next(record(second), now, changes) != second
+
+    def test_it_is_none_of_a_revision_that_may_have_pods(self, style: MarkStyle) -> None:
+        now, changes = applied(app="1", token="2"), [change(), change(TOKEN)]
+        taken: list[str] = []
+        for _ in range(5):
+            present = record(style.next(record(), applied(app="3"), [change(stamp=8.0)]))
+            known = replace(present, revisions=(*(("t", each) for each in taken), present.revision))
+            mark = style.next(known, now, changes)
+            assert mark == style.next(known, now, changes)
+            assert mark not in [*taken, present.mark]
+            taken.append(mark)
+
+    def test_where_revisions_are_not_known_it_is_of_the_time_of_the_change(self, style: MarkStyle) -> None:
+        now, changes = applied(app="1"), [change()]
+        marks = [
+            style.next(record(), now, changes, since=since) for since in (0, 1_790_000_000, 1_790_000_001)
+        ]
+        assert len(set(marks)) == 3
+        assert style.next(record(marks[1]), now, changes, since=1_790_000_000) not in marks
+        assert marks[1] == style.next(record(), now, changes, since=1_790_000_000)
 
     def test_putting_it_touches_nothing_that_was_handed_in(self, style: MarkStyle) -> None:
         template = copy.deepcopy(TEMPLATE)

@@ -1,13 +1,15 @@
 """What is written on a pod template to start a rollout, and how it is told from what others wrote there.
 
-A mark is a pure function of the digests, so that two controllers write the same. Everybody who reads or writes
-one goes through a `MarkStyle`: reroll's own is here, those of other tools are `reroll.dialects.marks`. Whatever
-the style, a mark is held as one string that differs whenever the mark does.
+A mark is a pure function of the digests, so that two controllers write the same. Only where that very mark may be on
+pods that run already does another one take its place, because a pod template that goes back to an earlier revision
+starts none of its pods anew, and one of them may have been started again in between and have read other content
+(`free`). Who reads or writes a mark goes through a `MarkStyle`: reroll's own is here, those of other tools are in
+`reroll.dialects.marks`. Whatever the style, a mark is held as one string that differs whenever the mark does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from reroll.core import digests
@@ -29,9 +31,11 @@ class MarkStyle(Protocol):
         """Take the marks out of a template, and say what they were; None: there was none."""
         ...
 
-    def next(self, record: WorkloadRecord, applied: Applied, changes: Sequence[ConfigChange]) -> str:
-        """The mark for `applied`; never the one that the template carries (`record.mark`), for it has to start a
-        rollout."""
+    def next(
+        self, record: WorkloadRecord, applied: Applied, changes: Sequence[ConfigChange], *, since: int = 0
+    ) -> str:
+        """The mark for `applied`, because of at least one change; never one that is taken: see `free`, which has
+        `since` from here."""
         ...
 
     def patch(self, mark: str, present: str | None) -> Template:
@@ -51,9 +55,10 @@ class NativeMarks:
     def take(self, template: Template) -> str | None:
         return take_annotations(template)
 
-    def next(self, record: WorkloadRecord, applied: Applied, changes: Sequence[ConfigChange]) -> str:
-        taken = [mark for _, mark in record.revisions or () if mark is not None]
-        return next_mark(applied, record.mark, taken)
+    def next(
+        self, record: WorkloadRecord, applied: Applied, changes: Sequence[ConfigChange], *, since: int = 0
+    ) -> str:
+        return next_mark(record, applied, since=since)
 
     def patch(self, mark: str, present: str | None) -> Template:
         return {"metadata": {"annotations": {CONFIG: mark}}}
@@ -65,21 +70,38 @@ class NativeMarks:
 NATIVE: Final[MarkStyle] = NativeMarks()
 
 
-def next_mark(applied: Applied, present: str | None, taken: Collection[str] = ()) -> str:
-    """What goes on the pod template: a digest over all that is consumed.
-
-    Normally a pure function of the digests alone, so that two controllers write the same. Only when the
-    template carries that very digest already, though its pods were started with other content (an undo
-    brought an old template back, and then the old content came back too), a suffix makes it a change. The same holds
-    for the marks of revisions that may still have pods (`taken`): a pod of theirs that was started again in between
-    has read other content.
-    """
+def over_all(applied: Applied, suffix: str = "") -> str:
+    """One digest over all that is consumed, with what makes another mark of it."""
     mark = digests.mark({name: total(keys) for name, keys in applied.configs.items()})
-    number = 1
-    found = mark
-    while found == present or found in taken:
-        number += 1
-        found = f"{mark}.{number}"
+    return f"{mark}.{suffix}" if suffix else mark
+
+
+def next_mark(record: WorkloadRecord, applied: Applied, *, since: int = 0) -> str:
+    """`over_all`, with a suffix where that mark is taken."""
+    return free(record, lambda suffix: over_all(applied, suffix), since=since)
+
+
+def free(record: WorkloadRecord, mark: Callable[[str], str], *, since: int = 0) -> str:
+    """The first of some marks that is not taken. `mark`: suffix -> a mark for the same digests, another one for each;
+    "" is the plain one, and normally it is what comes of this.
+
+    Taken is the mark that the template carries, because the next one has to start a rollout, and so are the marks of
+    all revisions that may still have pods (`WorkloadRecord.revisions`). Where these are not known, because the
+    controller was started in the middle of a rollout, each may be taken that was written before: `since` is then the
+    time of the change of configuration that the mark is for, in seconds since the epoch, and it becomes part of the
+    mark. No earlier mark was for a change of that time, and each controller finds the same time on the same objects.
+    0: the revisions are known.
+
+    One controller may know the revisions where another one does not, and then the two mean different marks. The
+    second one to write is refused all the same (its resourceVersion is outdated), and finds that it is done.
+    """
+    taken = {record.mark, *(each for _, each in record.revisions or ())}
+    found = ""
+    for number in range(1, len(taken) + 2):
+        again = str(number) if number > 1 else ""
+        found = mark(".".join(filter(None, (str(since) if since else "", again))))
+        if found not in taken:
+            break
     return found
 
 

@@ -524,17 +524,19 @@ def with_template_of(
     """
     if source is None:
         return replace(record, references=(), template_hash="", mark=None, template_change=Change())
-    same = (
-        previous is not None
-        and previous.template_change == source.template_change
-        and previous.applied == record.applied
-    )
+    change = source.template_change
+    if previous is not None and (
+        not previous.template_hash  # it was missing: its coming says nothing of the pods that run
+        or (previous.template_change.version == change.version and not previous.template_change.live)
+    ):
+        change = replace(change, arrived=0.0)
+    same = previous is not None and previous.template_change == change and previous.applied == record.applied
     return replace(
         record,
         references=source.references,
         template_hash=source.template_hash,
         mark=None,
-        template_change=source.template_change,
+        template_change=change,
         started_with=previous.started_with if previous is not None and same else None,
     )
 

@@ -46,6 +46,10 @@ def by_another(
     if isinstance(proof, Unasked):
         words = f"{reason}, and went back to a revision that had pods before"
         return replace(record, reason=words, ask_pods=True)
+    if record.applied is not None and not record.applied.configs:
+        return replace(
+            record, reason=f"{reason}; it consumes nothing that its pods could run an older one of"
+        )
     back = put_back(w, proof)
     again = before.again if before is not None else 0
     if not w.template_change.willed and again < len(AGAIN_AFTER):

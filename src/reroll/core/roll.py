@@ -10,7 +10,7 @@ from reroll.core.compare import ConfigChange
 from reroll.core.decision import Decision, How, Kind, Situation
 from reroll.core.kinds import CRON_JOB, JOB
 from reroll.core.proof import mark_id
-from reroll.core.records import LATEST, Applied
+from reroll.core.records import LATEST, Applied, Change, ConfigRecord, ConfigState
 
 _SAYS: Mapping[How, tuple[str, ...]] = {
     How.EVICT: ("its pods are evicted, its pod template stays as it is",),
@@ -42,7 +42,9 @@ def roll(
             notes += (f"its partition is {w.partition}: pods of lower ordinals follow when that is lowered",)
     mark = None
     if how in (How.TEMPLATE, How.AGAIN):
-        mark = _mark_again(s, after) if again else s.marks.next(w, after, stale)
+        mark = (
+            _mark_again(s, after) if again else s.marks.next(w, after, stale, since=_unless_known(s, since))
+        )
     after = replace(after, at=decided_at(s))
     if how in (How.TEMPLATE, How.RESTART_AT) and s.progress is not None:
         present = w.mark if mark is None else mark
@@ -76,8 +78,24 @@ def _mark_again(s: Situation, after: Applied) -> str:
     owed = w.applied.mark if w.applied is not None else None
     if owed and not owed.startswith("#") and owed != w.mark and not w.mixed:
         return owed
-    everything = tuple(ConfigChange(c.config, None, references=c.references) for c in s.consumed)
+    everything = tuple(
+        ConfigChange(c.config, None, references=c.references, change=_changed(s.states[c.config]))
+        for c in s.consumed
+    )
     return s.marks.next(w, after, everything)
+
+
+def _changed(state: ConfigState) -> Change:
+    return state.change if isinstance(state, ConfigRecord) else Change()
+
+
+def _unless_known(s: Situation, since: float) -> int:
+    """What makes a mark one that no pod has, where it is not known which revisions have pods: the time of the change
+    that it is for, else that of the decision before; 0 where they are known."""
+    w, before = s.workload, s.workload.applied
+    if w.revisions is not None or s.progress is None or s.progress.complete:
+        return 0
+    return int(since) or (before.at if before is not None else 0) or int(s.now)
 
 
 def latest(stale: Collection[ConfigChange]) -> float:

@@ -22,7 +22,16 @@ import msgspec
 
 from reroll.core.applied import CONFIG, decode, total
 from reroll.core.compare import ConfigChange
-from reroll.core.marks import NATIVE, MarkStyle, Template, annotate, next_mark, take_annotations
+from reroll.core.marks import (
+    NATIVE,
+    MarkStyle,
+    Template,
+    annotate,
+    free,
+    next_mark,
+    over_all,
+    take_annotations,
+)
 from reroll.core.records import Applied, ConfigId, WorkloadRecord
 from reroll.core.template import hash_and_mark
 
@@ -46,10 +55,12 @@ def carrier(record: WorkloadRecord, change: ConfigChange) -> str:
     return next((ref.container for ref in change.references if ref.container), "") or record.carrier
 
 
-def digest_of(record: WorkloadRecord, applied: Applied, change: ConfigChange) -> str:
-    """40 hexadecimal characters, as many as Reloader's have: over what is consumed of one object."""
+def digest_of(record: WorkloadRecord, applied: Applied, change: ConfigChange, suffix: str = "") -> str:
+    """40 hexadecimal characters, as many as Reloader's have: over what is consumed of one object. `suffix` makes
+    another digest of it."""
     short = change.config.short(record.id.namespace)
-    return _hash(short, total(applied.configs.get(short)))
+    digest = _hash(short, total(applied.configs.get(short)))
+    return _hash(digest, suffix) if suffix else digest
 
 
 def _hash(*parts: str) -> str:
@@ -74,15 +85,21 @@ class EnvVars:
             return _held(found)
         return fallback
 
-    def next(self, record: WorkloadRecord, applied: Applied, changes: Sequence[ConfigChange]) -> str:
+    def next(
+        self, record: WorkloadRecord, applied: Applied, changes: Sequence[ConfigChange], *, since: int = 0
+    ) -> str:
         if not record.carrier:
-            return next_mark(applied, record.mark)
-        held = _read(record.mark)
-        for change in changes:
-            at = (carrier(record, change), variable(change.config))
-            digest = digest_of(record, applied, change)
-            held[at] = digest if held.get(at) != digest else _hash(digest, "again")
-        return _held(held)
+            return next_mark(record, applied, since=since)
+        present = _read(record.mark)
+
+        def mark(suffix: str) -> str:
+            held = dict(present)
+            for change in changes:
+                at = (carrier(record, change), variable(change.config))
+                held[at] = digest_of(record, applied, change, suffix)
+            return _held(held)
+
+        return free(record, mark, since=since)
 
     def patch(self, mark: str, present: str | None) -> Template:
         wanted, there = _read(mark), _read(present)
@@ -154,11 +171,15 @@ class LastReloadedFrom:
     def take(self, template: Template) -> str | None:
         return take_annotations(template, LAST_RELOADED_FROM)
 
-    def next(self, record: WorkloadRecord, applied: Applied, changes: Sequence[ConfigChange]) -> str:
+    def next(
+        self, record: WorkloadRecord, applied: Applied, changes: Sequence[ConfigChange], *, since: int = 0
+    ) -> str:
         last = max(changes, key=lambda change: (change.change.version, change.change.stamp, change.config))
-        digest = digest_of(record, applied, last)
-        mark = _cause(record, last, digest)
-        return mark if mark != record.mark else _cause(record, last, _hash(digest, "again"))
+
+        def mark(suffix: str) -> str:
+            return _cause(record, last, digest_of(record, applied, last, suffix))
+
+        return free(record, mark, since=since)
 
     def patch(self, mark: str, present: str | None) -> Template:
         return {"metadata": {"annotations": {LAST_RELOADED_FROM: mark}}}
@@ -188,9 +209,13 @@ class ConfigHash:
     def take(self, template: Template) -> str | None:
         return take_annotations(template, CONFIG_HASH)
 
-    def next(self, record: WorkloadRecord, applied: Applied, changes: Sequence[ConfigChange]) -> str:
-        mark = hashlib.sha256(next_mark(applied, None).encode()).hexdigest()
-        return mark if mark != record.mark else hashlib.sha256(mark.encode()).hexdigest()
+    def next(
+        self, record: WorkloadRecord, applied: Applied, changes: Sequence[ConfigChange], *, since: int = 0
+    ) -> str:
+        def mark(suffix: str) -> str:
+            return hashlib.sha256(over_all(applied, suffix).encode()).hexdigest()
+
+        return free(record, mark, since=since)
 
     def patch(self, mark: str, present: str | None) -> Template:
         return {"metadata": {"annotations": {CONFIG_HASH: mark}}}
