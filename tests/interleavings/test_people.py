@@ -28,10 +28,6 @@ def test_people_and_tools(seeds: range) -> None:
     play_many("people", PEOPLE, seeds, share=0.25)
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="seeds 348, 445: a mark is written again though new pods can't start, or against an undo without an author",
-)
 @pytest.mark.timeout(0)
 @seeds(1000)
 def test_classes(seeds: range) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Final, NamedTuple, TypeAlias
 import msgspec
 
 from reroll.core.digests import combined, whole
-from reroll.core.records import Applied, AppliedKeys, ConfigId, ConfigRecord
+from reroll.core.records import LATEST, Applied, AppliedKeys, ConfigId, ConfigRecord
 
 PREFIX: Final = "reroll.dev/"
 APPLIED: Final = "reroll.dev/applied"
@@ -53,8 +53,8 @@ _Word: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
 _Key: TypeAlias = Annotated[str, msgspec.Meta(max_length=KEY_LENGTH)]
 _Keys: TypeAlias = Annotated[dict[_Key, _Word], msgspec.Meta(max_length=256)]
 _Pods: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-_Time: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_800)]
-"""Seconds since the epoch, up to the year 9999: no timestamp of the API is later."""
+_Time: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LATEST)]
+"""Seconds since the epoch."""
 
 
 class _Wire(msgspec.Struct, gc=False, omit_defaults=True):

@@ -36,6 +36,7 @@ from reroll.core.progress import (
     rollout_status,
 )
 from reroll.core.records import (
+    LATEST,
     Applied,
     Change,
     ConfigRecord,
@@ -486,7 +487,8 @@ def _mixed(previous: WorkloadRecord | None, present: Revision, applied: Applied 
         return frozenset()
     at = applied.at if applied is not None else 0
     before = previous.applied.at if previous.applied is not None else 0
-    return previous.mixed if at <= before else frozenset()
+    # No decision can be later than the latest time, which only a forged record holds.
+    return previous.mixed if at <= before < LATEST else frozenset()
 
 
 def with_revisions(

@@ -223,6 +223,9 @@ class Applied(Struct, frozen=True, gc=False):
         return self.at if self.at <= now + _FUTURE else 0
 
 
+LATEST: Final = 253_402_300_800
+"""The latest time that a record holds, in seconds since the epoch: the year 9999. No timestamp of the API is later."""
+
 _FUTURE: Final = 86400.0
 
 

@@ -10,7 +10,7 @@ from reroll.core.compare import ConfigChange
 from reroll.core.decision import Decision, How, Kind, Situation
 from reroll.core.kinds import CRON_JOB, JOB
 from reroll.core.proof import mark_id
-from reroll.core.records import Applied, Change, ConfigRecord, ConfigState
+from reroll.core.records import LATEST, Applied, Change, ConfigRecord, ConfigState
 
 _SAYS: Mapping[How, tuple[str, ...]] = {
     How.EVICT: ("its pods are evicted, its pod template stays as it is",),
@@ -66,7 +66,9 @@ def decided_at(s: Situation) -> int:
     """When this is decided, as a record holds it. What ends `WorkloadRecord.mixed` is a later time than that of the
     decision before, which can have been in this very second, or by a clock that goes ahead."""
     now, before = int(s.now), s.workload.applied
-    return max(now, int(before.decided(s.now)) + 1) if s.workload.mixed and before is not None else now
+    if before is None or not s.workload.mixed:
+        return now
+    return min(max(now, before.at + 1), LATEST)
 
 
 def _mark_again(s: Situation, after: Applied) -> str:
