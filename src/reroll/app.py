@@ -88,6 +88,7 @@ class Controller:
             ask=lambda workload, cause: self.acting.ask(workload, cause),
             want=lambda config: self.reader.want(config),
             arrived=lambda event, config, version: self.outside.arrived(event, config, version),
+            failed=lambda: self.metrics.failed("watch", "internal"),
         )
         self.reader = Reader(self.client, self.store.configs, self.metrics, settings.namespaces or ("",))
         self.watches = Watches(

@@ -204,7 +204,7 @@ class Stage:
 
         async def at_rest() -> bool:
             now = control.queue.statistics()
-            return now.ready == now.delayed == now.processing == 0
+            return now.ready == now.processing == 0 and not control.queue.due_within(60.0)
 
         await self.until(at_rest, "the queue did not come to rest")
 

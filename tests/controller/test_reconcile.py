@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from reroll.controller.reconcile import _no_later, gate
 from reroll.controller.result import Again, Done, Held, Result
@@ -68,6 +69,19 @@ async def test_nothing_is_written_when_the_lead_is_lost_on_the_way() -> None:
     world.reconciler._check_key = lose
     assert await world.reconcile() == Done()
     assert world.server.requests == []
+
+
+async def test_the_digest_key_is_asked_for_once_however_many_others_turn_up() -> None:
+    """Whoever may write a record can put another key's id into it each time."""
+    world = await adopted()
+    for number in range(100):
+        entry = world.store.workload(WEB)
+        assert entry is not None
+        assert entry.record.applied is not None
+        forged = replace(entry.record.applied, key_id=f"other-{number}")
+        entry = replace(entry, record=replace(entry.record, applied=forged))
+        await world.reconciler._is_another_key(entry, forged)
+    assert world.key_checks == 1
 
 
 async def test_a_conflict_is_decided_on_anew() -> None:

@@ -17,7 +17,7 @@ from reroll.core.digests import DigestKey, config_map_digest, text
 from reroll.core.observe import ConfigMapObject, ObjectMeta, SecretObject, WorkloadObject, WorkloadSpec
 from reroll.core.policy import PolicyDefaults
 from reroll.core.progress import StatusObject
-from reroll.core.records import Applied, ConfigId, ConfigRecord, Unknown, WorkloadId, WorkloadRecord
+from reroll.core.records import Applied, Change, ConfigId, ConfigRecord, Unknown, WorkloadId, WorkloadRecord
 
 APP = ConfigId("configmap", "shop", "app")
 WEB = WorkloadId("Deployment", "shop", "web")
@@ -343,6 +343,24 @@ def test_what_is_read_again_and_is_the_same_is_decided_on(follower: Follower) ->
     assert follower.asked == [WEB]
 
 
+def test_what_is_read_again_settles_as_what_a_watch_brings(follower: Follower) -> None:
+    """Found by a random play: it was rolled for at once, and again when it was put back within the second."""
+    recorded(follower, 1, digest="old")
+    follower.watched(5, "a")
+    recorded(follower, 2, digest="new")
+    follower.read(7, "b")
+    assert follower.record().change == Change(arrived=1000.0, version=7)
+
+
+def test_what_is_read_again_and_is_as_before_was_changed_and_changed_back(follower: Follower) -> None:
+    """Another controller rolled for what was there in between: our watch had not told of it, and never will."""
+    recorded(follower, 1, digest="old")
+    follower.watched(5, "a")
+    recorded(follower, 2, digest="new")
+    follower.read(9, "a")
+    assert follower.record().change.version == 9
+
+
 def test_what_is_read_again_and_is_gone_waits_for_the_watch(follower: Follower) -> None:
     recorded(follower, 1, digest="old")
     follower.watched(5, "a")
@@ -351,6 +369,16 @@ def test_what_is_read_again_and_is_gone_waits_for_the_watch(follower: Follower) 
     follower.store.configs.not_there(APP)
     assert follower.record().version == 5
     assert follower.asked == [WEB]
+
+
+def test_what_was_in_doubt_is_not_when_nobody_follows_it(follower: Follower) -> None:
+    """Found by a random play: the workload was deleted before it was read again, and made again later."""
+    recorded(follower, 1, digest="old")
+    follower.watched(5, "a")
+    recorded(follower, 2, digest="new")
+    follower.store.drop_workload(WEB)
+    follower.workload("app", version=9)
+    assert follower.record().version == 5
 
 
 def test_our_own_record_casts_no_doubt(follower: Follower) -> None:

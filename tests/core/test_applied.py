@@ -8,13 +8,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reroll.core.applied import ABSENT, KEYS_KEPT, LEFT_OUT, Summary, decode, encode, kept, total
+from reroll.core.applied import (
+    ABSENT,
+    AGAIN_MOST,
+    KEYS_KEPT,
+    LEFT_OUT,
+    SIZE,
+    Summary,
+    by_whom,
+    decode,
+    encode,
+    kept,
+    total,
+)
 from reroll.core.digests import combined, config_map_digests, whole
+from reroll.core.put_back import AGAIN_AFTER
 from reroll.core.records import Applied, AppliedKeys, ConfigRecord
 
-words = st.text(max_size=8)
+words = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=8)
+names = st.builds(
+    "{}/{}".format, st.sampled_from(["configmap", "secret", "secret/other"]), st.text("ab-.", min_size=1)
+)
 keys: st.SearchStrategy[AppliedKeys] = st.one_of(st.none(), words, st.dictionaries(words, words, max_size=4))
-applieds = st.builds(Applied, template=words, key_id=words, configs=st.dictionaries(words, keys, max_size=4))
+applieds = st.builds(Applied, template=words, key_id=words, configs=st.dictionaries(names, keys, max_size=4))
 
 EMPTY = ConfigRecord((), b"")
 
@@ -79,6 +95,94 @@ class TestAnnotation:
     def test_another_version(self) -> None:
         with pytest.raises(ValueError, match="has version 2, and this reroll knows version 1"):
             decode('{"v":2,"template":"t","key":"k","configs":{}}')
+
+
+def raw(**fields: object) -> str:
+    return json.dumps({"v": 1, "template": "t", "key": "k", "configs": {}, **fields})
+
+
+class TestHostile:
+    """Whoever may write the workload may write its record: that must harm nothing but itself."""
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "x",
+            "",
+            "configmap",
+            "configmap/",
+            "configmap//x",
+            "configmap/a/b/c",
+            "deployment/a",
+            "ConfigMap/a",
+            "configmap/" + "x" * 254,
+            "configmap/a\n",
+        ],
+    )
+    def test_a_name_that_is_none(self, name: str) -> None:
+        with pytest.raises(
+            ValueError, match=r"^reroll\.dev/applied is not readable \(.* is not KIND/NAME or "
+        ):
+            decode(raw(configs={name: None}))
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            pytest.param({"again": -1}, id="again below 0"),
+            pytest.param({"again": AGAIN_MOST + 1}, id="again above what is written"),
+            pytest.param({"at": -1}, id="at below 0"),
+            pytest.param({"at": 10**24}, id="at far away"),
+            pytest.param({"at": 10**400}, id="at of 400 digits"),
+            pytest.param({"since": -5}, id="since below 0"),
+            pytest.param({"since": 2**41}, id="since far away"),
+            pytest.param({"left": -5, "of": 3}, id="left below 0"),
+            pytest.param({"left": 4, "of": 3}, id="more left than there are"),
+            pytest.param({"left": 10**7}, id="left of more pods than any workload has"),
+            pytest.param({"of": -1}, id="of below 0"),
+            pytest.param({"by": "x" * 129}, id="by too long"),
+            pytest.param({"by": "a\x1b[2J"}, id="by with control characters"),
+            pytest.param({"mark": "x" * 65}, id="mark too long"),
+            pytest.param({"mark": "a\nb"}, id="mark with control characters"),
+            pytest.param({"template": "x" * 65}, id="template too long"),
+            pytest.param({"template": "\x00"}, id="template with control characters"),
+            pytest.param({"key": "x" * 65}, id="key id too long"),
+            pytest.param({"key": "\u202e"}, id="key id that turns the direction of text"),
+            pytest.param({"configs": {"secret/s": "x" * 65}}, id="summary too long"),
+            pytest.param({"configs": {"secret/s": {"k": "x" * 65}}}, id="digest too long"),
+            pytest.param({"configs": {"secret/s": {"k" * 254: ""}}}, id="key too long"),
+            pytest.param({"configs": {"secret/s": {"k\n": ""}}}, id="key with control characters"),
+            pytest.param({"configs": {"secret/s": {"k": "\n"}}}, id="digest with control characters"),
+            pytest.param({"configs": {"secret/s": {str(i): "" for i in range(257)}}}, id="too many keys"),
+            pytest.param({"more": "x" * SIZE}, id="longer than the API server takes"),
+        ],
+    )
+    def test_out_of_bounds_nothing_of_it_is_believed(self, fields: dict[str, object]) -> None:
+        with pytest.raises(ValueError, match=r"^reroll\.dev/applied is not readable \("):
+            decode(raw(**fields))
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"again": AGAIN_MOST, "at": 1_800_000_000, "since": 253_402_300_799, "left": 3, "of": 3},
+            {"left": 1, "of": 0, "by": "kubectl rollout undo"},
+            {"mark": "#" + "0" * 32},
+        ],
+    )
+    def test_within_bounds_it_is(self, fields: dict[str, object]) -> None:
+        assert json.loads(encode(decode(raw(**fields)))).items() >= fields.items() - {"of": 0}.items()
+
+    def test_a_mark_is_written_again_no_more_often_than_can_be_read(self) -> None:
+        assert len(AGAIN_AFTER) == AGAIN_MOST
+
+    def test_who_wrote_it_is_recorded_as_far_as_it_can_be_read(self) -> None:
+        assert by_whom("kubectl-edit") == "kubectl-edit"
+        assert by_whom("a\x00b" + "x" * 200) == "ab" + "x" * 126
+        assert decode(encode(Applied("t", "k", {}, by=by_whom("\n" * 500)))).by == ""
+
+    @pytest.mark.parametrize("key", ["k" * 254, "a\nb"])
+    def test_of_keys_that_cannot_be_recorded_a_summary_is(self, key: str) -> None:
+        configs = {"configmap/a": kept({key: ABSENT, "b": "1"}, EMPTY)}
+        assert decode(encode(Applied("t", "k", configs))).configs == configs
 
 
 class TestKept:

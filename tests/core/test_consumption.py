@@ -222,3 +222,11 @@ def test_a_pattern_goes_on_matching_what_is_recorded() -> None:
     assert with_recorded(deployment(), existing) is existing
     found = consumption(record, policy(follow="configmap/app-*"), names)
     assert [c.config.name for c in found] == ["app-a", "app-z"]
+
+
+@pytest.mark.parametrize("name", ["a/b", "a/b/c", "", "x" * 254, "a\nb"])
+def test_a_name_that_no_object_can_have_is_not_followed(name: str) -> None:
+    """A volume may refer to any: recorded, it would be taken for another object, or for no record at all."""
+    record = workload(ref("app"), Reference("configmap", name, "volume", where="volume"))
+    found = consumption(record, policy(auto="true"), none_exist)
+    assert [c.config.name for c in found] == ["app"]

@@ -443,3 +443,41 @@ class TestApplied:
         live.annotations["reroll.dev/applied"] = encode(older)
         live.changed(spec=False)
         assert live.observe(arrived=99.0).applied == older
+
+
+class TestMixed:
+    """What pods read in between is noted for as long as pods may run that did."""
+
+    @pytest.fixture
+    def live(self) -> Live:
+        """Its pods are of the mark "m0" and of "m1", and some have read other content."""
+        live = Live(replicas=3)
+        live.mark("m1")
+        now = live.observe(arrived=1.0)
+        known = ((now.template_hash, "m0"), now.revision)
+        live.record = replace(
+            now, applied=replace(APPLIED, at=100), mixed=frozenset({"configmap/app"}), revisions=known
+        )
+        live.annotations = {"reroll.dev/applied": encode(replace(APPLIED, at=100))}
+        return live
+
+    def test_another_revision_replaces_them(self, live: Live) -> None:
+        live.image("web:2")
+        assert live.observe(arrived=2.0).mixed == frozenset()
+
+    def test_a_revision_that_has_pods_does_not(self, live: Live) -> None:
+        live.mark("m0")
+        assert live.observe(arrived=2.0).mixed
+
+    def test_where_nothing_is_known_of_revisions_it_stays(self, live: Live) -> None:
+        assert live.record is not None
+        live.record = replace(live.record, revisions=None)
+        live.image("web:2")
+        assert live.observe(arrived=2.0).mixed
+
+    @pytest.mark.parametrize(("at", "stays"), [(0, True), (99, True), (100, True), (101, False)])
+    def test_a_later_decision_ends_it_and_no_record_of_others(self, live: Live, at: int, stays: bool) -> None:
+        """A controller that did not see it writes a record, too: without a decision, or an undo restores one."""
+        live.annotations = {"reroll.dev/applied": encode(replace(APPLIED, at=at, key_id="other"))}
+        live.changed(spec=False)
+        assert bool(live.observe(arrived=2.0).mixed) is stays

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from reroll.core.applied import decode, encode
 from reroll.core.progress import Progress
 from reroll.core.proof import (
     NOT_PERMITTED,
@@ -116,6 +117,12 @@ class TestSuperseded:
 
     def test_nothing_recorded(self) -> None:
         assert not is_superseded(deployment())
+
+    @pytest.mark.parametrize("mark", ["a\nb", "\ud800", "x" * 65])
+    def test_a_mark_is_held_as_a_record_can_hold_it(self, mark: str) -> None:
+        held = mark_id(mark)
+        assert held.startswith("#")
+        assert decode(encode(Applied("t", "k", {}, mark=held))).mark == held
 
     def test_a_long_mark_is_compared_by_its_digest(self) -> None:
         long = "x" * 1_000

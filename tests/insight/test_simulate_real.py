@@ -386,7 +386,7 @@ class Stand:
 
         def idle() -> bool:
             now = control.queue.statistics()
-            return now.ready == now.delayed == now.processing == 0
+            return now.ready == now.processing == 0 and not control.queue.due_within(60.0)
 
         await until(idle, "the controller is at rest")
         for known, marks in zip(WORKLOAD_KINDS.values(), self.marks, strict=True):

@@ -64,7 +64,7 @@ def _stale_pods(play: Play) -> Iterator[str]:
         if any(each["status"]["phase"] == "Pending" for each in _pods_of(play, found)):
             continue  # its rollout can't end, because a pod needs what is missing
         since = max(play.ledger.ages.get(use, 0.0) for use in old)
-        if _left(found) or _told(play, workload, since) or _adopted(play, workload, pod, since):
+        if _left(found) or _told(play, workload, found, since) or _adopted(play, workload, pod, old, since):
             continue
         yield (
             f"{workload}: pod {pod['metadata']['name']} runs old content of {', '.join(map(str, old))}, "
@@ -120,23 +120,34 @@ def _left(found: Object) -> bool:
         return False
 
 
-def _adopted(play: Play, workload: WorkloadId, pod: Object, since: float) -> bool:
-    """Was it seen for the first time after the change, and the pod created at nearly the same time? Which of the two
-    came first, the server's whole seconds and a list of pods that is seconds old don't tell."""
-    return (
-        play.ledger.adopted.get(workload, 0.0) >= since
-        and since - epoch(pod["metadata"]["creationTimestamp"]) < _SAME_TIME
-    )
+def _adopted(play: Play, workload: WorkloadId, pod: Object, old: list[Use], since: float) -> bool:
+    """Was it seen for the first time after the change, and nothing tells that the pod is older? Of two that came at
+    nearly the same time, the server's whole seconds and a list of pods that is seconds old don't tell; and a key that
+    was removed leaves no time in managedFields."""
+    if play.ledger.adopted.get(workload, 0.0) < since:
+        return False
+    created = epoch(pod["metadata"]["creationTimestamp"])
+    return since - created < _SAME_TIME or all(_last_write(play, use) <= created for use in old)
 
 
-def _told(play: Play, workload: WorkloadId, since: float) -> bool:
+def _last_write(play: Play, use: Use) -> float:
+    """When what is there was last written, by managedFields."""
+    found = play.server.get(use.plural, use.name)
+    entries = found["metadata"].get("managedFields") or () if found is not None else ()
+    return max((epoch(entry["time"]) for entry in entries if "f:data" in entry["fieldsV1"]), default=0.0)
+
+
+def _told(play: Play, workload: WorkloadId, found: Object, since: float) -> bool:
     every = [*play.said, *(said for member in play.members for said in member.said)]
-    return any(
-        said.workload == workload
-        and said.at >= since
-        and (said.warning or any(word in said.note for word in _TOLD))
-        for said in every
-    )
+    heard = [said for said in every if said.workload == workload]
+    if any(said.at >= since and (said.warning or any(word in said.note for word in _TOLD)) for said in heard):
+        return True
+    # That new pods could not start is told once, however often the content changes meanwhile.
+    of_rolls = [said for said in heard if said.reason in ("Rolled", "NotRolled")]
+    last = max(of_rolls, key=lambda said: said.at, default=None)
+    template = template_of("cronjobs" if found["kind"] == "CronJob" else "", found)
+    missing = any(not use.optional and play.ledger.content(use) is None for use in uses(template))
+    return last is not None and last.reason == "NotRolled" and missing
 
 
 # --- what was done -----------------------------------------------------------------------------------
@@ -144,9 +155,9 @@ def _told(play: Play, workload: WorkloadId, since: float) -> bool:
 
 def _rollouts(play: Play) -> Iterator[str]:
     ledger, flavour = play.ledger, play.flavour
-    for workload, _, found in workloads(play):
+    for workload, plural, found in workloads(play):
         rolled, changes = ledger.rolled[workload], ledger.changes[workload]
-        again = AGAIN * ledger.lost_marks[workload]
+        again = AGAIN * ledger.lost_marks[workload] + _in_gaps(play, workload, plural)
         if rolled > changes + again:
             yield f"{workload}: rolled {rolled} times for {changes} changes ({again} times again at most)"
         if flavour.faults or not play.exact or ledger.foreign[workload] or workload not in ledger.at_first:
@@ -161,6 +172,16 @@ def _rollouts(play: Play) -> Iterator[str]:
         due = int(before != now)
         if rolled != due and not (_held_back(found) and due <= rolled <= changes):
             yield f"{workload}: rolled {rolled} times, {due} was due: {_words(before)} became {_words(now)}"
+
+
+def _in_gaps(play: Play, workload: WorkloadId, plural: str) -> int:
+    """How often it may be rolled once too many, because a controller found a write of others by a list or a read, which
+    don't tell what came first. A CronJob has no pods: whether its template is marked after it was made again harms
+    nobody."""
+    ledger = play.ledger
+    if plural == "cronjobs" and ledger.made[workload]:
+        return ledger.made[workload]
+    return min(ledger.foreign[workload] + ledger.made[workload], ledger.gaps(plural, workload.name))
 
 
 def _rolls(play: Play, workload: WorkloadId) -> bool:

@@ -13,7 +13,7 @@ from reroll.core.applied import APPLIED, RESTARTING, STANDS_IN_FOR
 from reroll.core.records import WorkloadId
 from reroll.dialects.marks import KEYS
 from tests.interleavings.pods import Use, content, uses
-from tests.interleavings.server import KINDS, STATUSES, Object, Server, Write
+from tests.interleavings.server import KINDS, STATUSES, Key, Object, Server, Write
 
 WORKLOADS = ("deployments", "statefulsets", "jobs", "cronjobs")
 CONFIG_PLURALS = ("configmaps", "secrets", STATUSES)
@@ -67,7 +67,15 @@ class Ledger:
         """How often somebody else wrote it, its status apart."""
         self.lost_marks: Counter[WorkloadId] = Counter()
         """How often somebody else took reroll's mark away, or put an older one in its place."""
+        self.made: Counter[WorkloadId] = Counter()
+        """How often somebody else made it again."""
+        self._looked = self._server.looked.copy()
         self.at_first = {workload: dict(contents) for workload, contents in self.contents.items()}
+
+    def gaps(self, plural: str, name: str) -> int:
+        """How often it was read, or listed, by controllers."""
+        looked = self._server.looked
+        return sum(looked[at] - self._looked[at] for at in (Key(plural, name), Key(plural, "")))
 
     def content(self, use: Use) -> str | None:
         """What is there now."""
@@ -90,6 +98,10 @@ class Ledger:
                     if value is not None and value != self._last.get(use):
                         self._last[use], self.ages[use] = value, self._now()
                 self.contents[workload] = now
+            elif write.type == "ADDED" and any((use.plural, use.name) == write.key for use in used):
+                self.changes[workload] += (
+                    1  # what was in it before it was deleted can be another than is recorded
+                )
 
     def _workload(self, write: Write) -> None:
         plural, name = write.key
@@ -119,6 +131,7 @@ class Ledger:
         for counts in (self.changes, self.rolled, self.foreign, self.lost_marks):
             del counts[workload]
         self.at_first.pop(workload, None)
+        self.made[workload] += 1
 
     def _by_reroll(self, plural: str, workload: WorkloadId, write: Write) -> None:
         before, after = write.before, write.after

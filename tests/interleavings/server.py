@@ -8,6 +8,7 @@ is in one namespace.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
@@ -89,6 +90,8 @@ class Server:
         self.version = 100
         self._uids = 0
         self.watchers: list[Callable[[Write], None]] = []
+        self.looked: Counter[Key] = Counter()
+        """How often an object was read, or its kind listed (with "" as the name)."""
         self.vault: dict[str, int] = {}
         """Version that the vault has of each SecretProviderClass, which is no object here."""
         self.rotated: dict[str, int] = {}
@@ -125,6 +128,7 @@ class Server:
 
     def snapshot(self, plural: str) -> tuple[str, list[bytes]]:
         """What a list answers: its resourceVersion, and the objects."""
+        self.looked[Key(plural, "")] += 1
         return str(self.version), [stored.raw for stored in self._objects[plural].values()]
 
     # --- writes --------------------------------------------------------------------------------------
@@ -234,6 +238,7 @@ class Server:
             raise NotFound(f"no resource {plural}", status=404)
         content: Any = msgspec.json.decode(body) if body else {}
         if method == "GET":
+            self.looked[Key(plural, rest[0] if rest else "")] += 1
             return self._at(Key(plural, rest[0])).raw if rest else self._list(plural, asked)
         if method == "PATCH":
             return self.patch(plural, rest[0], content, manager, by_name=by_name)

@@ -173,7 +173,9 @@ class Play(RuleBasedStateMachine):
         """To follow or not, by the annotation and at rest, so that it is known which changes it is to hold for."""
         if name not in self.stage.gone:
             self.do(self.verdict.at_rest())
-            self.do(self.stage.switch(name))
+            # What is held up was not counted at rest, so what was rolled earlier would count as rolled while off.
+            if name in self.stage.off or not self.verdict.held_up(name):
+                self.do(self.stage.switch(name))
 
     @rule(name=_names, value=st.sampled_from([None, "{", '{"v":9}']))
     def garble(self, name: str, value: str | None) -> None:

@@ -18,7 +18,7 @@ from reroll.controller.clock import steady_time
 from reroll.controller.content_history import ContentHistory
 from reroll.controller.tombstones import Tombstones
 from reroll.core.digests import DigestKey, config_map_digests, keyed, secret_digests
-from reroll.core.observe import ConfigMapObject, SecretObject, config_record, version_number
+from reroll.core.observe import ConfigMapObject, SecretObject, changed_back, config_record, version_number
 from reroll.core.records import Change, ConfigId, ConfigKind, ConfigRecord, ConfigState, Missing, Unknown
 
 MISSING = Missing()
@@ -201,7 +201,7 @@ class ConfigObjects:
             return  # it was deleted while it was read; where it is there again, the watch is going to tell
         doubted = config in self._doubtful
         self._doubtful.discard(config)
-        self._put(config, obj, live=False)
+        self._put(config, obj, live=False, doubted=doubted)
         if doubted:
             self._tell(config)
 
@@ -216,7 +216,9 @@ class ConfigObjects:
         """The newest resourceVersion that is known of an object; 0: none."""
         return self._newest.get(config) or (held.version if isinstance(held, ConfigRecord) else 0)
 
-    def _put(self, config: ConfigId, obj: ConfigMapObject | SecretObject, *, live: bool) -> None:
+    def _put(
+        self, config: ConfigId, obj: ConfigMapObject | SecretObject, *, live: bool, doubted: bool = False
+    ) -> None:
         """Only the digests are kept: the values end here."""
         meta = obj.metadata
         names = self._held[config.kind].setdefault(config.namespace, {})
@@ -225,8 +227,9 @@ class ConfigObjects:
         version = version_number(meta.resource_version)
         if 0 < version < self._version(config, held):
             return  # a watch that lags behind what was read, or a read that was overtaken by the watch
-        # What a watch changed of an object that was not read yet can't be told: it counts as found.
-        arrived = self.now() if live and held is not UNREAD else 0.0
+        # What a watch changed of an object that was not read yet can't be told: it counts as found. What is read
+        # because it is in doubt is what a watch is about to bring.
+        arrived = self.now() if (live and held is not UNREAD) or (doubted and previous is not None) else 0.0
         record = config_record(
             meta,
             self._content(obj, self.key),
@@ -237,6 +240,8 @@ class ConfigObjects:
         )
         was_outdated = config in self._outdated
         self._outdated.discard(config)
+        if previous is not None and not live and (doubted or was_outdated):
+            record = changed_back(record, previous, meta, arrived=arrived)
         if version > record.version:
             self._newest[config] = version
         else:
@@ -361,11 +366,12 @@ class ConfigObjects:
 
     def follow(self, config: ConfigId) -> None:
         """Somebody follows it: its content is wanted, if it is there and was not read, or not in this version."""
-        if self.state(config) is UNREAD or config in self._outdated or config in self._doubtful:
+        if self.state(config) in (UNREAD, DOUBTFUL, OUTDATED):
             self._listener.want(config)
 
     def unfollow(self, config: ConfigId) -> None:
-        """Nobody follows it any longer: nobody is left to be told that it was seen to go."""
+        """Nobody follows it any longer: nobody is left to be told that it was seen to go, or whose record casts doubt
+        on it."""
         self._gone.pop(config, None)
         self._doubtful.discard(config)
 

@@ -120,7 +120,7 @@ class Follow:
         found = begin(record, entry.progress, self._clock(), witnessed=False)
         if self._ended.get(workload) == _identity(found):
             return None
-        if entry.progress.complete and self._now() - applied.at > RECENT:
+        if entry.progress.complete and (now := self._now()) - applied.decided(now) > RECENT:
             self._ended[workload] = _identity(
                 found
             )  # what becomes of its pods from here on is another matter

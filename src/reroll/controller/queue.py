@@ -240,6 +240,11 @@ class Queue(Generic[K]):
         """Loop time at which the key was first asked for since it was last handed out; None if it was not."""
         return self._since.get(key)
 
+    def due_within(self, seconds: float) -> int:
+        """How many delayed keys get ready within so many seconds. O(delayed)."""
+        until = _now() + seconds
+        return sum(when <= until for when, _, _ in self._delayed.values())
+
     def statistics(self) -> Statistics:
         """The queue now. O(flows)."""
         # The first of each flow is its oldest, for a key only ever joins at the end of its flow.

@@ -31,7 +31,7 @@ from reroll.modes.restart import selector_of
 _CONFLICTS: Final = 4
 """Answers of 409 in a row that are asked again at once; then the backoff takes over."""
 _FOREIGN_KEY: Final = 5.0
-"""Seconds for which a digest key is believed not to be in force."""
+"""Seconds for which our digest key is believed to be in force, though records were made with another one."""
 _PODS_AGAIN: Final = 5.0
 """Seconds after which pods that could not be listed are asked for again."""
 _WRITES: Final = frozenset({Kind.ADOPT, Kind.ROLL, Kind.RECORD, Kind.RESUME})
@@ -268,15 +268,16 @@ class Reconciler:
     async def _is_another_key(self, entry: Entry, writing: Applied) -> bool:
         """Before Secrets are recorded anew because the key differs: is ours still the one in force?
 
-        The server is asked once in a while for each key that turns up, because a thousand workloads have the same.
-        Where ours was replaced, by this question or meanwhile, what was to be written can't be compared.
+        The server is asked once in a while, whichever other keys turn up: a thousand workloads can have the same, and
+        whoever may write a record can put a new one into it each time. Where ours was replaced, by this question or
+        meanwhile, what was to be written can't be compared.
         """
-        recorded, asked = entry.record.applied, self._term.foreign_keys
+        recorded = entry.record.applied
         if recorded is not None and recorded.key_id != self._store.configs.key.id:
-            last, now = asked.get(recorded.key_id), time.monotonic()
-            if last is None or now - last > _FOREIGN_KEY:
+            now = time.monotonic()
+            if now - self._term.key_asked > _FOREIGN_KEY:
                 await self._check_key()
-                asked[recorded.key_id] = now
+                self._term.key_asked = now
         return writing.key_id != self._store.configs.key.id
 
 

@@ -132,12 +132,19 @@ def _is_older(record: WorkloadRecord, next_state: ConfigState) -> bool:
 
 
 def mixed(
-    entry: Entry, config: ConfigId, content: ConfigState, key_id: str, *, began: int | None = None
+    entry: Entry,
+    config: ConfigId,
+    content: ConfigState,
+    key_id: str,
+    *,
+    began: int | None = None,
+    former: ConfigState | None = None,
 ) -> WorkloadRecord:
     """The same, where an object changed while pods are being replaced: whatever it is changed to later, those that
     start now have read this. The news of it can come after the news that the rollout is complete.
 
-    `began`: the version with which it came to be so; None: that of the content."""
+    `began`: the version with which it came to be so; None: that of the content. `former`: what it was before; pods that
+    waited for what was missing may have read the one or the other."""
     record = entry.record
     if entry.progress is None:
         return record
@@ -147,7 +154,15 @@ def mixed(
         return record
     for c in entry.consumed:
         found = _compared(entry, c, content, key_id) if c.config == config else None
-        if found and (found.stale or (found.vanished and not holds_nothing(found.record))):
+        if found is None:
+            continue
+        before = _compared(entry, c, former, key_id) if former is not None else None
+        waited_for = found.returned and before is not None and before.returned
+        if (
+            found.stale
+            or (found.vanished and not holds_nothing(found.record))
+            or (waited_for and before is not None and before.record != found.record)
+        ):
             return replace(record, mixed=record.mixed | {found.short})
     return record
 

@@ -17,6 +17,7 @@ from reroll.controller.clock import steady_time
 from reroll.controller.config_objects import READ_AGAIN, ConfigObjects, Event
 from reroll.controller.derive import Derivation, same_sources
 from reroll.controller.entry import Entry as Entry
+from reroll.controller.faults import Faults
 from reroll.controller.index import Index, discard
 from reroll.controller.overlay import Overlay
 from reroll.controller.rules import Rules
@@ -27,6 +28,7 @@ from reroll.core.observe import (
     WorkloadObject,
     is_fresh,
     status_of,
+    version_number,
     with_revisions,
     with_template_of,
     workload_record,
@@ -46,7 +48,8 @@ class Store:
     """The caches and indexes. All methods are called from the event loop, and none blocks.
 
     `configs` holds the config objects; it calls `want` for one whose content must be read, and `arrived` for each that
-    came, changed or went (see `config_objects.Listener`). `now`: seconds since the epoch.
+    came, changed or went (see `config_objects.Listener`). `now`: seconds since the epoch. `failed` is called for each
+    fault on one workload, while others are seen to. What fails on a workload that is taken in is raised.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Store:
         want: Callable[[ConfigId], None] = lambda config: None,
         arrived: Callable[[Event, ConfigId, int], None] = lambda event, config, version: None,
         now: Callable[[], float] = steady_time,
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
         self.kinds = rules.kinds
         self.marks = rules.marks
@@ -78,6 +82,7 @@ class Store:
         self._now = now
         self._workloads: dict[WorkloadId, Entry] = {}
         self._overlay = Overlay()
+        self._faults = Faults(failed)
         self._borrowers: dict[WorkloadId, set[WorkloadId]] = {}
         """Workload -> those that have their pod template from it."""
         self._namespaces: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
@@ -121,9 +126,7 @@ class Store:
         """Other annotations are understood from now on."""
         self._derivation.dialects = dialects
         self.configs.flags = dialects.config_flags
-        for workload in list(self._workloads):
-            self._derive_again(workload)
-            self.ask(workload, None)
+        self._faults.each(self._workloads, self._derive_again)
 
     # --- what is being written -----------------------------------------------------------------------
 
@@ -164,27 +167,43 @@ class Store:
 
     def replaced(self, config: ConfigId, state: ConfigRecord | Missing, change: Change) -> None:
         """A followed object has other content; a start of pods that is known already may have come later."""
-        key_id = self.configs.key.id
-        for workload in self._index.consumers(config):
+        key_id, former = self.configs.key.id, self.configs.states(config)[-2:-1]
+
+        def correct(workload: WorkloadId) -> None:
             entry = self._workloads[workload]
             record = starts.corrected(entry, config, state, change, key_id)
-            record = starts.mixed(replace(entry, record=record), config, state, key_id, began=change.version)
+            record = starts.mixed(
+                replace(entry, record=record),
+                config,
+                state,
+                key_id,
+                began=change.version,
+                former=former[0][1] if former else None,
+            )
             if record is not entry.record:
                 self._workloads[workload] = replace(entry, record=record)
 
+        self._faults.each(self._index.consumers(config), correct)
+
     def changed(self, config: ConfigId, *, appeared: bool, created: bool) -> None:
+        def derive(workload: WorkloadId) -> None:
+            entry = self._workloads[workload]
+            if any(pattern.matches(config, workload.namespace) for pattern in entry.patterns):
+                self._keep(self._as_absent(entry, config) if created else entry.record, entry.progress)
+
+        def note(workload: WorkloadId) -> None:
+            try:
+                entry = self._workloads[workload]
+                if not appeared:
+                    record = starts.mixed(entry, config, self.configs.state(config), self.configs.key.id)
+                    if record is not entry.record:
+                        self._workloads[workload] = replace(entry, record=record)
+            finally:
+                self.ask(workload, config)
+
         if appeared:
-            for workload in self._index.pattern_holders(config):
-                entry = self._workloads[workload]
-                if any(pattern.matches(config, workload.namespace) for pattern in entry.patterns):
-                    self._keep(self._as_absent(entry, config) if created else entry.record, entry.progress)
-        for workload in self._index.consumers(config):
-            if not appeared:
-                entry = self._workloads[workload]
-                record = starts.mixed(entry, config, self.configs.state(config), self.configs.key.id)
-                if record is not entry.record:
-                    self._workloads[workload] = replace(entry, record=record)
-            self.ask(workload, config)
+            self._faults.each(self._index.pattern_holders(config), derive)
+        self._faults.each(self._index.consumers(config), note)
 
     def _as_absent(self, entry: Entry, config: ConfigId) -> WorkloadRecord:
         """Record an object that appeared just now as absent until then, so that its creation counts as a change
@@ -202,26 +221,36 @@ class Store:
         """Take in a workload as it is on the server now (from a watch, or the answer to a patch). `seen`: nothing can
         have come between what is held and this; None: where it is `live`."""
         workload = WorkloadId(kind, obj.metadata.namespace, obj.metadata.name)
+        try:
+            self._take_in(obj, workload, live=live, seen=live if seen is None else seen)
+        except Exception:
+            self._faults.begin(workload)
+            raise
+        self._faults.over(workload)
+        self._faults.each(self._borrowers.get(workload, ()), lambda each: self._borrow_again(each, live=live))
+
+    def _take_in(self, obj: WorkloadObject, workload: WorkloadId, *, live: bool, seen: bool) -> None:
+        kind, failed = workload.kind, workload in self._faults
         entry = self._workloads.get(workload)
         previous = entry.record if entry is not None else None
         if previous is not None and previous.uid == obj.metadata.uid:
             held, came = previous.resource_version, obj.metadata.resource_version
-            if held == came or (held.isdigit() and came.isdigit() and int(held) > int(came)):
+            if (held == came and not failed) or version_number(held) > version_number(came) > 0:
                 return  # a watch that lags behind the answer to our own patch
         status = status_of(obj, kind)
         how_far = progress(status, kind) if status is not None else None
-        if entry is not None and same_but_for_status(obj, entry.record, self._derivation.dialects.relevant):
+        relevant = self._derivation.dialects.relevant
+        if entry is not None and not failed and same_but_for_status(obj, entry.record, relevant):
             self._only_status(entry, obj.metadata.resource_version, how_far)
             return
         new = previous is None or previous.uid != obj.metadata.uid
         fresh = live and new and is_fresh(obj, kind)
-        seen = live if seen is None else seen
         record = workload_record(
             obj,
             kind,
             previous,
             seen=seen,
-            relevant=self._derivation.dialects.relevant,
+            relevant=relevant,
             arrived=self._now() if live else 0.0,
             written_mark=self._overlay.mark(workload),
             manager=self.field_manager,
@@ -234,8 +263,6 @@ class Store:
         self._put(entry, record, how_far, live=live, seen=seen)
         if entry is not None or live:
             self._doubt(entry, self._workloads[workload])
-        for borrower in list(self._borrowers.get(workload, ())):
-            self._borrow_again(borrower, live=live)
 
     def _only_status(self, entry: Entry, version: str, how_far: Progress | None) -> None:
         """Nearly all that a watch of workloads brings: nothing has changed but what its pods do."""
@@ -250,6 +277,7 @@ class Store:
         """Forget a workload that was deleted."""
         entry = self._workloads.pop(workload, None)
         self._overlay.forget(workload)
+        self._faults.over(workload)
         if entry is None:
             return
         self._index.remove(entry)
@@ -259,8 +287,9 @@ class Store:
         if entry.record.template_of is not None:
             discard(self._borrowers, entry.record.template_of, workload)
         self.ask(workload, None)
-        for borrower in list(self._borrowers.get(workload, ())):
-            self._borrow_again(borrower, live=False)
+        self._faults.each(
+            self._borrowers.get(workload, ()), lambda each: self._borrow_again(each, live=False)
+        )
 
     def _put(
         self,
@@ -274,7 +303,7 @@ class Store:
         """Keep what a workload's record is now; `entry` is what was kept of it. Ask, unless nothing differs that a
         decision rests on."""
         previous = entry.record if entry is not None else None
-        same = previous is not None and same_sources(record, previous)
+        same = previous is not None and same_sources(record, previous) and record.id not in self._faults
         if entry is not None and same:
             kept = self._workloads[record.id] = replace(entry, record=record, progress=how_far)
         else:
@@ -291,19 +320,26 @@ class Store:
 
     def _keep(self, record: WorkloadRecord, how_far: Progress | None) -> Entry:
         """Derive what follows from a record, index it, and follow what it consumes."""
+        namespace = self._namespaces.get(record.id.namespace, ({}, {}))
+        entry = self._derivation.entry(
+            record, how_far, namespace
+        )  # before anything is taken out: it may fail
         old = self._workloads.get(record.id)
         if old is not None:
             self._index.remove(old)
-        namespace = self._namespaces.get(record.id.namespace, ({}, {}))
-        entry = self._workloads[record.id] = self._derivation.entry(record, how_far, namespace)
+        self._workloads[record.id] = entry
         self._index.add(entry)
         for c in entry.consumed:
             self.configs.follow(c.config)
         return entry
 
     def _derive_again(self, workload: WorkloadId) -> None:
-        entry = self._workloads[workload]
-        self._keep(entry.record, entry.progress)
+        """What its record is read by has changed."""
+        try:
+            entry = self._workloads[workload]
+            self._keep(entry.record, entry.progress)
+        finally:
+            self.ask(workload, None)
 
     def _with_its_template(self, record: WorkloadRecord, previous: WorkloadRecord | None) -> WorkloadRecord:
         """Where a workload has its pod template from another one, put that in, and note whose it is."""
@@ -367,9 +403,7 @@ class Store:
         return self._namespaces.keys()
 
     def _namespace_changed(self, name: str) -> None:
-        for workload in self._index.in_namespace(name):
-            self._derive_again(workload)
-            self.ask(workload, None)
+        self._faults.each(self._index.in_namespace(name), self._derive_again)
 
 
 def _to_ask(before: Entry, now: Entry) -> bool:

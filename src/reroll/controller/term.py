@@ -66,8 +66,8 @@ class Term:
         self.modes = Modes()
         self.settling = Settling()
         self.follow = follow
-        self.foreign_keys: dict[str, float] = {}
-        """Digest key id -> when the server was last asked whether it is the one in force, by time.monotonic."""
+        self.key_asked = float("-inf")
+        """When the server was last asked whether our digest key is the one in force, by time.monotonic."""
 
     def owns(self, workload: WorkloadId) -> bool:
         """May this workload be acted on now?"""

@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from reroll.core.digests import combined, whole
-from reroll.core.records import Applied, AppliedKeys, ConfigRecord
+from reroll.core.records import Applied, AppliedKeys, ConfigId, ConfigRecord
 
 PREFIX: Final = "reroll.dev/"
 APPLIED: Final = "reroll.dev/applied"
@@ -39,21 +39,41 @@ LEFT_OUT: Final = "-"
 nor counting it again is taken for its removal or appearance."""
 
 
+SIZE: Final = 256 * 1024
+"""Characters of the longest record: as many as the API server takes of all annotations of an object together."""
+
+AGAIN_MOST: Final = 5
+"""How often a mark is written again, at most: as often as `put_back.AGAIN_AFTER` has it."""
+
+KEY_LENGTH: Final = 253
+"""Characters of the longest key of a ConfigMap or Secret."""
+
+_Word: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
+"""A hash, a digest, a `Summary`, the id of a digest key, or a `proof.mark_id`: none of them is longer."""
+_Key: TypeAlias = Annotated[str, msgspec.Meta(max_length=KEY_LENGTH)]
+_Keys: TypeAlias = Annotated[dict[_Key, _Word], msgspec.Meta(max_length=256)]
+_Pods: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+_Time: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_800)]
+"""Seconds since the epoch, up to the year 9999: no timestamp of the API is later."""
+
+
 class _Wire(msgspec.Struct, gc=False, omit_defaults=True):
     """The JSON. `v` is its version: an unknown one is treated like an unreadable annotation. What has a default came
-    later, and a reroll that does not know it passes it over."""
+    later, and a reroll that does not know it passes it over.
 
-    v: int
-    template: str
-    key: str
-    configs: dict[str, dict[str, str] | str | None]
-    mark: str | None = None
-    since: int = 0
-    at: int = 0
-    again: int = 0
-    left: int = 0
-    of: int = 0
-    by: str = ""
+    Everybody who may write the workload can write this, so each field has the bounds of what `encode` is given."""
+
+    v: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+    template: _Word
+    key: _Word
+    configs: dict[str, _Keys | _Word | None]
+    mark: _Word | None = None
+    since: _Time = 0
+    at: _Time = 0
+    again: Annotated[int, msgspec.Meta(ge=0, le=AGAIN_MOST)] = 0
+    left: _Pods = 0
+    of: _Pods = 0
+    by: Annotated[str, msgspec.Meta(max_length=128)] = ""
 
 
 _decode = msgspec.json.Decoder(_Wire).decode
@@ -80,8 +100,12 @@ def encode(applied: Applied) -> str:
 def decode(value: str) -> Applied:
     """Read the annotation. Raises ValueError, in words for people, when it is not what `encode` wrote."""
     try:
+        if len(value) > SIZE:
+            raise ValueError(f"it is longer than {SIZE} characters")
         wire = _decode(value)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        if wire.v == 1:
+            _check(wire)
+    except (UnicodeEncodeError, RecursionError, ValueError) as error:
         raise ValueError(f"{APPLIED} is not readable ({error})") from error
     if wire.v != 1:
         raise ValueError(f"{APPLIED} has version {wire.v}, and this reroll knows version 1")
@@ -97,6 +121,26 @@ def decode(value: str) -> Applied:
         of=wire.of,
         by=wire.by,
     )
+
+
+def _check(wire: _Wire) -> None:
+    """What no type says. Raises ValueError."""
+    words = [wire.template, wire.key, wire.mark or "", wire.by]
+    for short, keys in wire.configs.items():
+        ConfigId.read(short, "")
+        if isinstance(keys, str):
+            words.append(keys)
+        else:
+            words += [*(keys or {}), *(keys or {}).values()]
+    if not all(map(str.isprintable, words)):
+        raise ValueError("there are control characters in it")
+    if wire.of and wire.left > wire.of:
+        raise ValueError(f"of {wire.of} pods, {wire.left} are left")
+
+
+def by_whom(manager: str) -> str:
+    """A field manager as a record holds it. The API server takes none that is longer, or not printable."""
+    return "".join(char for char in manager if char.isprintable())[:128]
 
 
 class Summary(NamedTuple):
@@ -127,8 +171,17 @@ class Summary(NamedTuple):
 
 
 def kept(digests: dict[str, str], record: ConfigRecord) -> AppliedKeys:
-    """What is recorded of one object that is there, by the digests of the keys that count."""
-    return digests if len(digests) <= KEYS_KEPT else str(Summary.of(digests, record))
+    """What is recorded of one object that is there, by the digests of the keys that count.
+
+    A pod template may name keys that no ConfigMap can have, and a driver's objects are called whatever it likes: these
+    are not written one by one.
+    """
+    one_by_one = len(digests) <= KEYS_KEPT and all(map(_is_key, digests))
+    return digests if one_by_one else str(Summary.of(digests, record))
+
+
+def _is_key(key: str) -> bool:
+    return len(key) <= KEY_LENGTH and key.isprintable()
 
 
 def total(keys: AppliedKeys) -> str:

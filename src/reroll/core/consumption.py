@@ -63,8 +63,9 @@ def consumption(workload: WorkloadRecord, policy: Policy, existing: Existing) ->
     home = workload.id.namespace
     referenced: dict[ConfigId, list[Reference]] = {}
     for reference in workload.references:
-        if reference.rolls:
-            referenced.setdefault(ConfigId(reference.kind, home, reference.name), []).append(reference)
+        config = ConfigId(reference.kind, home, reference.name)
+        if reference.rolls and config.can_exist:
+            referenced.setdefault(config, []).append(reference)
 
     parts: dict[ConfigId, _Part] = {}
     for config, references in referenced.items():
@@ -98,17 +99,17 @@ def consumption(workload: WorkloadRecord, policy: Policy, existing: Existing) ->
 def with_recorded(workload: WorkloadRecord, existing: Existing) -> Existing:
     """`existing`, and what is recorded as applied: a pattern goes on matching an object that was deleted, so that its
     deletion, and its return with other content, are seen."""
-    recorded = workload.applied.configs.keys() if workload.applied is not None else ()
+    home = workload.id.namespace
+    applied = workload.applied.configs if workload.applied is not None else {}
+    recorded = [ConfigId.read(short, home) for short in applied]
     if not recorded:
         return existing
 
     def names(kind: ConfigKind, namespace: str) -> Iterable[str]:
         yield from existing(kind, namespace)
-        for short in recorded:
-            parts = short.split("/")
-            home = workload.id.namespace if len(parts) == 2 else parts[1]
-            if parts[0] == kind and home == namespace:
-                yield parts[-1]
+        for config in recorded:
+            if (config.kind, config.namespace) == (kind, namespace):
+                yield config.name
 
     return names
 

@@ -162,15 +162,17 @@ def _compare(
 
 
 def _with_mixed(s: Situation, f: Comparison) -> Comparison:
-    """What is as recorded, and was not while pods were being replaced, has changed for those that started then."""
+    """What is as recorded, and was not while pods were being replaced, has changed for those that started then. Where
+    it was changed back by removing a key, the server's time of that is one from before (see `compare`)."""
     state = s.states[f.consumed.config]
-    if f.stale is not None or f.write or f.short not in s.workload.mixed:
+    if f.stale is not None or (f.write and not f.returned) or f.short not in s.workload.mixed:
         return f
     if not isinstance(state, ConfigRecord):
         return f
-    config, references = f.consumed.config, f.consumed.references
+    change = replace(state.change, stamp=0.0)
+    references = f.consumed.references
     return replace(
-        f, stale=ConfigChange(config, None, references=references, change=state.change, between=True)
+        f, stale=ConfigChange(f.consumed.config, None, references=references, change=change, between=True)
     )
 
 
@@ -313,6 +315,8 @@ def _with_what_returned(s: Situation, record: Decision, findings: Sequence[Compa
         return record
     if s.pods is None:
         return replace(record, ask_pods=True)
+    if s.pods.count <= 0:
+        return record
     older = [
         short
         for short, config in returned.items()

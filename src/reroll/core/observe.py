@@ -26,6 +26,7 @@ from reroll.core.kinds import (
     WorkloadKind,
 )
 from reroll.core.marks import NATIVE, MarkStyle
+from reroll.core.numbers import whole_number
 from reroll.core.progress import (
     FOLLOWED,
     RolloutStatus,
@@ -189,7 +190,8 @@ def workload_object(kind: WorkloadKind, obj: WorkloadObject | OtherObject) -> Wo
 def _of_any_job(template: msgspec.Raw) -> msgspec.Raw:
     """A Job's pod template without the labels that hold its uid: created again, it is the same template."""
     found = msgspec.json.decode(template)
-    labels = (found.get("metadata") or {}).get("labels")
+    metadata = found.get("metadata") if isinstance(found, dict) else None
+    labels = metadata.get("labels") if isinstance(metadata, dict) else None
     if not isinstance(labels, dict) or not labels.keys() & set(OF_THE_JOB):
         return template
     found["metadata"]["labels"] = {k: v for k, v in labels.items() if k not in OF_THE_JOB} or None
@@ -302,7 +304,7 @@ def first_content(meta: ObjectMeta, stamp: float) -> bool:
 
 def version_number(resource_version: str) -> int:
     """A resourceVersion as a number, 0 where it is none."""
-    return int(resource_version) if resource_version.isascii() and resource_version.isdigit() else 0
+    return whole_number(resource_version)
 
 
 Flags = Callable[[Mapping[str, str]], tuple[bool, bool, str]]
@@ -345,6 +347,19 @@ def config_record(
         shared_with=shared_with,
         rewritten=not first_content(meta, stamp),
     )
+
+
+def changed_back(
+    record: ConfigRecord, previous: ConfigRecord, meta: ObjectMeta, *, arrived: float
+) -> ConfigRecord:
+    """`record`, that was read after some versions were missed, with the time of its change: of the same content as
+    `previous`, it was changed and changed back, if it is known to have been another (`arrived`, else 0) or if its time
+    of change has moved. That does not move where a key was removed."""
+    version, stamp = version_number(meta.resource_version), last_change(meta, _DATA_FIELDS)
+    moved = stamp > previous.stamp
+    if record.version != previous.version or version <= previous.version or not (arrived or moved):
+        return record
+    return replace(record, stamp=stamp if moved else 0.0, arrived=arrived, version=version)
 
 
 def _share(keys: tuple[str, ...]) -> tuple[str, ...]:
@@ -520,17 +535,19 @@ def with_template_of(
     """
     if source is None:
         return replace(record, references=(), template_hash="", mark=None, template_change=Change())
-    same = (
-        previous is not None
-        and previous.template_change == source.template_change
-        and previous.applied == record.applied
-    )
+    change = source.template_change
+    if previous is not None and (
+        not previous.template_hash  # it was missing: its coming says nothing of the pods that run
+        or (previous.template_change.version == change.version and not previous.template_change.live)
+    ):
+        change = replace(change, arrived=0.0)
+    same = previous is not None and previous.template_change == change and previous.applied == record.applied
     return replace(
         record,
         references=source.references,
         template_hash=source.template_hash,
         mark=None,
-        template_change=source.template_change,
+        template_change=change,
         started_with=previous.started_with if previous is not None and same else None,
     )
 

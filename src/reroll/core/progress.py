@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reroll.core.kinds import DAEMON_SET, DEPLOYMENT, DEPLOYMENT_CONFIG, ROLLOUT, STATEFUL_SET
+from reroll.core.numbers import whole_number
 from reroll.core.times import epoch
 
 Verdict: TypeAlias = Literal["going", "done", "ending", "failed", "blocked"]
@@ -184,7 +185,7 @@ def rollout_status(spec: SpecFacts, status: StatusObject, kind: str) -> RolloutS
 def _observed(spec: SpecFacts, status: StatusObject) -> bool:
     observed = status.observed_generation
     if isinstance(observed, str):  # Argo Rollouts write a string
-        observed = int(observed) if observed.isdigit() else 0
+        observed = whole_number(observed)
     if spec.of_workload and status.workload_observed_generation not in ("", spec.of_workload):
         return False
     return 0 < observed >= spec.generation

@@ -109,7 +109,8 @@ _LONGEST: Final = 64
 
 
 def mark_id(mark: str | None) -> str:
-    """A mark as a record holds it: itself, "" for none, and a digest of a long one (environment variables)."""
-    if mark is None or len(mark) <= _LONGEST:
+    """A mark as a record holds it: itself, "" for none, and a digest of a long one (environment variables), or of one
+    with characters that a record does not hold."""
+    if mark is None or (len(mark) <= _LONGEST and mark.isprintable()):
         return mark or ""
-    return "#" + hashlib.blake2b(mark.encode(), digest_size=16).hexdigest()
+    return "#" + hashlib.blake2b(mark.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from reroll.core.applied import by_whom
 from reroll.core.decision import Decision, Kind, Situation
 from reroll.core.proof import New, Old, Proof, Rolling, Unasked, mark_id
 from reroll.core.records import WorkloadRecord
@@ -52,7 +53,7 @@ def by_another(
     back = put_back(w, proof)
     again = before.again if before is not None else 0
     if not w.template_change.willed and again < len(AGAIN_AFTER):
-        due = (before.at if before is not None else 0) + AGAIN_AFTER[again]
+        due = (before.decided(s.now) if before is not None else 0) + AGAIN_AFTER[again]
         if s.now < due:
             words = f"{back}; reroll rolls it again later"
             return Decision(Kind.WAIT, words, until=due, notes=record.notes)
@@ -69,7 +70,7 @@ def by_another(
         at=int(s.now),
         left=proof.old or 1,
         of=proof.of,
-        by=w.template_change.by,
+        by=by_whom(w.template_change.by),
     )
     if w.template_change.willed:
         words = f"{back}; reroll leaves them as they are"

@@ -8,11 +8,15 @@ of tracked objects would stop the event loop for hundreds of milliseconds at eac
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, cast, get_args
 
 from msgspec import Struct
 
 ConfigKind: TypeAlias = Literal["configmap", "secret", "secretproviderclass"]
+
+_CONFIG_KINDS: Final = frozenset(get_args(ConfigKind))
+_NAME_LENGTH: Final = 253
+"""Characters of the longest name that an object can have (RFC 1123 subdomain)."""
 
 Means: TypeAlias = Literal[
     "env",  # env[].valueFrom.configMapKeyRef / secretKeyRef
@@ -48,8 +52,27 @@ class ConfigId(NamedTuple):
             else f"{self.kind}/{self.namespace}/{self.name}"
         )
 
+    @classmethod
+    def read(cls, short: str, home: str) -> ConfigId:
+        """What `short` made, for a workload in the namespace `home`. Raises ValueError, in words, for all else."""
+        kind, *names = short.split("/")
+        if kind not in _CONFIG_KINDS or len(names) not in (1, 2) or not all(map(_can_be_named, names)):
+            raise ValueError(
+                f"{short[:80]!r} is not KIND/NAME or KIND/NAMESPACE/NAME of a kind that reroll knows"
+            )
+        return cls(cast(ConfigKind, kind), home if len(names) == 1 else names[0], names[-1])
+
+    @property
+    def can_exist(self) -> bool:
+        """False where the API server takes no object of such a name, though a pod template may refer to it."""
+        return _can_be_named(self.name)
+
     def __str__(self) -> str:
         return f"{self.kind}/{self.namespace}/{self.name}"
+
+
+def _can_be_named(name: str) -> bool:
+    return 0 < len(name) <= _NAME_LENGTH and "/" not in name and name.isprintable()
 
 
 class WorkloadId(NamedTuple):
@@ -193,6 +216,14 @@ class Applied(Struct, frozen=True, gc=False):
             and self.key_id == other.key_id
             and self.configs == other.configs
         )
+
+    def decided(self, now: float) -> int:
+        """`at`; 0, not known, where it lies more than a day after `now`: no clock of a controller is so wrong, and
+        whoever wrote that must not make it wait until then."""
+        return self.at if self.at <= now + _FUTURE else 0
+
+
+_FUTURE: Final = 86400.0
 
 
 Revision: TypeAlias = "tuple[str, str | None]"

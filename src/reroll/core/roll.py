@@ -66,7 +66,7 @@ def decided_at(s: Situation) -> int:
     """When this is decided, as a record holds it. What ends `WorkloadRecord.mixed` is a later time than that of the
     decision before, which can have been in this very second, or by a clock that goes ahead."""
     now, before = int(s.now), s.workload.applied
-    return max(now, before.at + 1) if s.workload.mixed and before is not None else now
+    return max(now, int(before.decided(s.now)) + 1) if s.workload.mixed and before is not None else now
 
 
 def _mark_again(s: Situation, after: Applied) -> str:

@@ -8,12 +8,13 @@ from functools import lru_cache
 
 @lru_cache(maxsize=4096)  # objects that were made together share their times
 def epoch(timestamp: str | None) -> float:
-    """Seconds since the epoch of an API timestamp such as ``2026-11-23T02:39:30Z``; 0.0 for none or a bad one."""
+    """Seconds since the epoch of an API timestamp such as ``2026-11-23T02:39:30Z``; 0.0 for none, a bad one,
+    and one before the epoch."""
     if not timestamp:
         return 0.0
     try:
-        return datetime.fromisoformat(timestamp).timestamp()
-    except ValueError:
+        return max(0.0, datetime.fromisoformat(timestamp).timestamp())
+    except (ValueError, OverflowError):
         return 0.0
 
 

@@ -173,6 +173,7 @@ def error_from_response(
         status = Status(message=f"HTTP {code} with a body that is not from an API server")
     status.code = code
     error = error_from_status(status, request=request, secret=secret)
-    if retry_after is not None and retry_after.strip().isdigit():
-        error.retry_after = float(retry_after)
+    seconds = (retry_after or "").strip()
+    if seconds.isascii() and seconds.isdecimal() and len(seconds) < 10:
+        error.retry_after = float(seconds)
     return error

@@ -77,7 +77,7 @@ class Handler(Protocol[T_contra]):
 
     `live` is True for what a watch delivered as it happened, False for what a list found. A handler may raise
     msgspec.DecodeError for a part of an object that it decodes by itself. Any other exception is a fault of the
-    handler: what it was told is lost, and the reflector lists again.
+    handler: what it was told is lost, and the reflector reads that object again, or lists again.
     """
 
     def upsert(self, obj: T_contra, *, live: bool) -> None: ...
@@ -132,12 +132,20 @@ class _Listed(msgspec.Struct, gc=False):
     metadata: _ListedMeta = msgspec.field(default_factory=_ListedMeta)
 
 
+class _OneListed(msgspec.Struct, gc=False):
+    """A list of one object, or of none."""
+
+    metadata: _ListedMeta = msgspec.field(default_factory=_ListedMeta)
+    items: list[msgspec.Raw] = []
+
+
 class _WatchEvent(msgspec.Struct, gc=False):
     type: str
     object: msgspec.Raw
 
 
 _decode_event = msgspec.json.Decoder(_WatchEvent).decode
+_decode_list = msgspec.json.Decoder(_OneListed).decode
 _decode_listed = msgspec.json.Decoder(_Listed).decode
 _decode_meta = msgspec.json.Decoder(_EventObject).decode
 _decode_status = msgspec.json.Decoder(Status).decode
@@ -146,6 +154,7 @@ _HEALTHY_AFTER = 120.0  # seconds of watching after which the backoff starts ane
 _SHORT_WATCH = 1.0
 _INCOMPLETE_LISTS = 3  # in a row; then it is pages from here on
 _FAULTY_LISTS = 3  # in a row, in which the handler fails; then what it fails on is given up
+_READ_AGAIN_AFTER = (0.5, 5.0, 60.0)  # seconds, where it fails on what a watch told of; then that is given up
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeError)  # what an object can do to who decodes it
 _SLICE = 0.01  # seconds of decoding before other tasks get their turn
 _INITIAL_END = "k8s.io/initial-events-end"
@@ -175,9 +184,11 @@ class Reflector(Generic[T]):
     with the problem in words. `on_fault` is called for each failure of the handler. `run` never returns and never
     raises but for cancellation.
 
-    An object that can't be decoded is passed over, and named in the log. Where the handler fails on one, all is listed
-    again, and the collection does not count as synced until then. An object on which it fails in each of several lists
-    is given up, because one fault must not keep all others away; it is named then.
+    An object that can't be decoded is passed over, and named in the log. Where the handler fails on one that a watch
+    told of, that one alone is read again, a few times: whoever can write one object must not have all listed anew.
+    Where it fails on one in a list, all is listed again, and the collection does not count as synced until then. An
+    object on which it fails each time is given up, because one fault must not keep all others away; it is named then,
+    and told to the handler again with its next event.
     """
 
     def __init__(
@@ -212,6 +223,9 @@ class Reflector(Generic[T]):
         self._failed_on: set[Key] = set()
         """What the handler has failed on in the list that is on its way."""
         self._given_up: set[Key] = set()
+        self._to_read: dict[Key, int] = {}
+        """What the handler has failed on while watching, and how often it was read again since."""
+        self._reading: asyncio.Task[None] | None = None
         self._told = False  # the watch of this turn told something
         self._watching_since = float("inf")
         self._turn: asyncio.Task[float] | None = None
@@ -246,6 +260,13 @@ class Reflector(Generic[T]):
 
     async def run(self) -> None:
         """List and watch for ever."""
+        try:
+            await self._run()
+        finally:
+            if self._reading is not None:
+                self._reading.cancel()
+
+    async def _run(self) -> None:
         while True:
             self._turn = asyncio.create_task(self._list_or_watch())
             try:
@@ -379,17 +400,12 @@ class Reflector(Generic[T]):
                 except Exception as error:
                     self._handler_failed(error, key, live=False)
         self._incomplete_lists = 0
-        self._faulty_lists = self._faulty_lists + 1 if self._failed_on else 0
+        self._faulty_lists = self._faulty_lists + 1 if self._failed_on - self._given_up else 0
         if 0 < self._faulty_lists <= _FAULTY_LISTS:
             raise _HandlerFailed
-        self._given_up = set(self._failed_on)
-        for namespace, name in sorted(self._given_up):
-            log.error(
-                "object skipped, because its handler failed again and again",
-                namespace=namespace,
-                name=name,
-                resource=self.resource.plural,
-            )
+        for key in sorted(self._failed_on - self._given_up):
+            self._give_up(key)
+        self._given_up &= self._failed_on
         self._faulty_lists = 0
         try:
             self._handler.synced()
@@ -443,6 +459,7 @@ class Reflector(Generic[T]):
                         key = (meta.namespace, meta.name)
                         try:
                             self._handler.delete(*key, live=seen is None, version=meta.resource_version)
+                            self._taken_in(key)
                         except Exception as error:
                             self._handler_failed(error, key, live=seen is None)
                         if seen is None:
@@ -486,8 +503,8 @@ class Reflector(Generic[T]):
         key = (meta.namespace, meta.name)
         try:
             self._handler.upsert(obj, live=live)
-            if self._given_up:
-                self._given_up.discard(key)
+            if self._given_up or self._to_read:
+                self._taken_in(key)
         except _UNREADABLE as error:
             return self._pass_over(raw, error, seen)
         except Exception as error:
@@ -511,26 +528,93 @@ class Reflector(Generic[T]):
         return meta.resource_version
 
     def _handler_failed(self, error: Exception, key: Key | None, *, live: bool) -> None:
-        """The handler raised an error on one object, or (None) on all. Raises _HandlerFailed if it was told of it by a
-        watch, or of all; else the list goes on, and `_finish_list` raises."""
+        """The handler raised an error on one object, or (None) on all. Raises _HandlerFailed on all; one that a watch
+        told of is read again, and a list goes on, until `_finish_list` raises."""
         self._on_fault()
         namespace, name = key or ("", "")
-        log.error(
-            "handler failed: this is a bug in reroll",
-            handler=type(self._handler).__name__,
-            resource=self.resource.plural,
-            namespace=namespace,
-            name=name,
-            # Never the error's text: it may quote a value.
-            detail=type(error).__name__,
-            at=_where_raised(error),
-        )
-        if key is None or (live and key not in self._given_up):
+        # Each is named once until it is taken in: who writes it again and again must not fill the log.
+        if key not in self._to_read and not (live and key in self._given_up):
+            log.error(
+                "handler failed: this is a bug in reroll",
+                handler=type(self._handler).__name__,
+                resource=self.resource.plural,
+                namespace=namespace,
+                name=name,
+                # Never the error's text: it may quote a value.
+                detail=type(error).__name__,
+                at=where_raised(error),
+            )
+        if key is None:
             raise _HandlerFailed from None
-        self._failed_on.add(key)
+        if not live:
+            self._failed_on.add(key)
+        elif key not in self._given_up:
+            self._to_read.setdefault(key, 0)
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self._read_again())
+
+    # --- what the handler has failed on ------------------------------------------------------------
+
+    async def _read_again(self) -> None:
+        """Read what the handler has failed on, one by one, until it takes that or it is given up."""
+        while self._to_read:
+            await asyncio.sleep(_READ_AGAIN_AFTER[min(self._to_read.values())])
+            for key in list(self._to_read):
+                if key not in self._to_read:
+                    continue  # a watch or a list told of it meanwhile, and it was taken in
+                try:
+                    await self._read_one(key)
+                except (ApiError, msgspec.DecodeError):
+                    if self._to_read.get(key, 0) + 1 >= len(_READ_AGAIN_AFTER):
+                        self._to_read.clear()
+                        self.list_again()
+                        return
+                if key in self._to_read:
+                    self._to_read[key] += 1
+                    if self._to_read[key] >= len(_READ_AGAIN_AFTER):
+                        del self._to_read[key]
+                        self._give_up(key)
+
+    async def _read_one(self, key: Key) -> None:
+        """Read one object by a list of it alone, which whoever may list may do, and tell the handler. Raises ApiError,
+        or msgspec.DecodeError where the answer is none."""
+        namespace, name = key
+        selectors = [self._selectors["fieldSelector"], f"metadata.name={name}"]
+        path = self.resource.path(
+            namespace or None,
+            None,
+            **{**self._selectors, "fieldSelector": ",".join(str(each) for each in selectors if each)},
+        )
+        found = _decode_list(await self._client.get(path))
+        if key not in self._to_read:
+            return
+        try:
+            if found.items:
+                self._handler.upsert(self._decode(found.items[0]), live=False)
+            else:
+                self._handler.delete(*key, live=False, version=found.metadata.resource_version)
+        except _UNREADABLE as error:
+            self._pass_over(found.items[0], error, None)
+        except Exception as error:
+            self._handler_failed(error, key, live=True)
+            return
+        self._taken_in(key)
+
+    def _taken_in(self, key: Key) -> None:
+        self._given_up.discard(key)
+        self._to_read.pop(key, None)
+
+    def _give_up(self, key: Key) -> None:
+        self._given_up.add(key)
+        log.error(
+            "object skipped, because its handler failed again and again",
+            namespace=key[0],
+            name=key[1],
+            resource=self.resource.plural,
+        )
 
 
-def _where_raised(error: Exception) -> str:
+def where_raised(error: Exception) -> str:
     """File and line, for who looks for the fault."""
     last = traceback.extract_tb(error.__traceback__)[-1:]
     return "".join(f"{os.path.basename(frame.filename)}:{frame.lineno}" for frame in last)

@@ -48,7 +48,7 @@ def read_service_account(directory: str, environ: Mapping[str, str]) -> ServiceA
     Raises ConfigError for a port that is none, or an unreadable namespace.
     """
     host, port = environ["KUBERNETES_SERVICE_HOST"], environ["KUBERNETES_SERVICE_PORT"]
-    if not port.isdigit() or not 0 < int(port) < 65536:
+    if not (port.isascii() and port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536):
         raise ConfigError(f'environment variable KUBERNETES_SERVICE_PORT: "{port}" is not a port')
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"

@@ -24,6 +24,7 @@ from reroll.rollouts.progress import progress, waits_for_a_person
 from reroll.rollouts.reasons import Reason, why
 
 _FIRST, _GROWTH, _SLOWEST = 0.25, 1.4, 2.0
+_SLACK = 2.0  # seconds that a controller's own verdict may take longer than its deadline
 _LOOK_CLOSER = 5.0  # seconds between looks at the pods
 
 
@@ -54,6 +55,7 @@ async def follow(
     failed when a new pod has crashed again and again. Raises ApiError where the workload may not be read.
     """
     delay, closer = _FIRST, time.monotonic() + _LOOK_CLOSER
+    moved, most = time.monotonic(), 0
     last = Progress("going", "it was not read yet")
     live: Live | None = None
     superseded = False
@@ -92,6 +94,13 @@ async def follow(
                 "failed", last.words, (await why(client, workload, live, log_lines=log_lines)).reasons
             )
         now = time.monotonic()
+        if last.new > most:
+            moved, most = now, last.new
+        limit = live.spec.progress_deadline_seconds if live is not None and since else None
+        if live is not None and limit is not None and now > moved + limit + _SLACK:
+            # The verdict on an earlier rollout stands until a count improves, so its controller gives no other.
+            found = await why(client, workload, live, log_lines=log_lines)
+            return ended("failed", f"no more pods became new within {limit} s; {last.words}", found.reasons)
         if live is not None and now >= closer and workload.kind in (STATEFUL_SET.id, DAEMON_SET.id):
             closer = now + _LOOK_CLOSER
             found = await why(client, workload, live, log_lines=log_lines)
