@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from reroll.kube.client import MERGE_PATCH
+from reroll.kube.client import MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from reroll.kube.errors import ApiError, Unreachable
 from tests.interleavings.server import Server
 
@@ -18,8 +18,12 @@ PATIENCE = 60.0
 class Request:
     """One that was sent."""
 
-    def __init__(self, sender: str, method: str, path: str, body: bytes | None, manager: str) -> None:
+    def __init__(
+        self, sender: str, method: str, path: str, body: bytes | None, manager: str, by_name: bool = False
+    ) -> None:
         self.sender, self.method, self.path, self.body, self.manager = sender, method, path, body, manager
+        self.by_name = by_name
+        """Its body is a strategic merge patch."""
         self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.sent_at = asyncio.get_running_loop().time()
         self.done = False
@@ -33,7 +37,9 @@ class Request:
     def do(self, server: Server) -> None:
         """Done at the server; the answer is on its way."""
         try:
-            self._outcome = server.request(self.method, self.path, self.body, self.manager)
+            self._outcome = server.request(
+                self.method, self.path, self.body, self.manager, by_name=self.by_name
+            )
         except ApiError as error:
             self._outcome = error
         self.done = True
@@ -110,12 +116,12 @@ class PlayedClient:
         attempts: int = 1,
         force: bool = False,
     ) -> bytes:
-        return await self._send("PATCH", path, body)
+        return await self._send("PATCH", path, body, by_name=content_type == STRATEGIC_MERGE_PATCH)
 
     async def delete(self, path: str, body: bytes | None = None, *, attempts: int = 4) -> bytes:
         return await self._send("DELETE", path, body)
 
-    async def _send(self, method: str, path: str, body: bytes | None) -> bytes:
-        request = Request(self._name, method, path, body, self.field_manager)
+    async def _send(self, method: str, path: str, body: bytes | None, *, by_name: bool = False) -> bytes:
+        request = Request(self._name, method, path, body, self.field_manager, by_name)
         self._wire.requests.append(request)
         return await request.answer

@@ -15,11 +15,13 @@ Entries = dict[str, tuple[frozenset[Path], str]]
 """Manager -> the fields it has, and the time of its entry."""
 
 _OF_METADATA = ("labels", "annotations")
+_BY_NAME = ("containers", "env")
 _NOT_TRACKED = ("apiVersion", "kind", "metadata")
 
 
 def leaves(value: Mapping[str, Any], *, status: bool = False) -> dict[Path, Any]:
-    """The fields of an object that managers own. Lists count as one field each; `status`: it counts, too."""
+    """The fields of an object that managers own. Lists count as one field each, but for those of containers and their
+    variables, whose items have names; `status`: it counts, too."""
     found: dict[Path, Any] = {}
     for name in _OF_METADATA:
         _add(found, ("metadata", name), value["metadata"].get(name) or {})
@@ -33,6 +35,9 @@ def _add(found: dict[Path, Any], at: Path, value: Any) -> None:
     if isinstance(value, dict):
         for name, content in value.items():
             _add(found, (*at, name), content)
+    elif at[-1] in _BY_NAME and isinstance(value, list):
+        for item in value:
+            _add(found, (*at, item["name"]), item)
     else:
         found[at] = value
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from reroll.core.applied import APPLIED, CONFIG, RESTARTING, STANDS_IN_FOR
+from reroll.core.applied import APPLIED, RESTARTING, STANDS_IN_FOR
 from reroll.core.records import WorkloadId
+from reroll.dialects.marks import KEYS
 from tests.interleavings.pods import Use, content, uses
 from tests.interleavings.server import KINDS, STATUSES, Key, Object, Server, Write
 
 WORKLOADS = ("deployments", "statefulsets", "jobs", "cronjobs")
 CONFIG_PLURALS = ("configmaps", "secrets", STATUSES)
 REROLL = "reroll"
+VARIABLES = "STAKATER_"
+"""What variables that are marks begin with."""
 
 Contents = dict[Use, str | None]
 
@@ -156,6 +159,12 @@ def _record(workload: Object) -> str:
 
 
 def _mark(plural: str, workload: Object) -> str:
-    meta = template_of(plural, workload).get("metadata") or {}
-    mark: str = (meta.get("annotations") or {}).get(CONFIG, "")
-    return mark
+    template = template_of(plural, workload)
+    annotations = (template.get("metadata") or {}).get("annotations") or {}
+    variables = [
+        f"{each['name']}={each.get('value')}"
+        for container in template["spec"]["containers"]
+        for each in container.get("env") or ()
+        if each["name"].startswith(VARIABLES)
+    ]
+    return " ".join([*(annotations[key] for key in KEYS if key in annotations), *variables])

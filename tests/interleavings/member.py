@@ -29,6 +29,7 @@ from reroll.controller.store import Entry, Store
 from reroll.core.decide import Decision
 from reroll.core.digests import DigestKey
 from reroll.core.kinds import CRON_JOB, DEPLOYMENT, JOB, STATEFUL_SET
+from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.observe import ConfigMapObject, SecretObject, object_type
 from reroll.core.policy import PolicyDefaults
 from reroll.core.records import ConfigId, ConfigKind, WorkloadId
@@ -139,6 +140,7 @@ class Member:
         defaults: PolicyDefaults,
         told: set[str],
         *,
+        marks: MarkStyle = NATIVE,
         skew_now: float = 0.0,
     ) -> None:
         self.name = name
@@ -160,7 +162,7 @@ class Member:
         self.client = PlayedClient(wire, name)
         self.store = Store(
             KEY,
-            Rules(defaults=defaults, dialects=Dialects(reloader=None)),
+            Rules(defaults=defaults, dialects=Dialects(reloader=None), marks=marks),
             ask=self._ask,
             want=lambda config: self.reader.want(config),
             now=self.now,

@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 
 from reroll.core.applied import APPLIED
+from reroll.dialects.marks import KEYS
 from tests.interleavings.deployments import HASH, NOT_COPIED, Deployments, revision_of
+from tests.interleavings.ledger import VARIABLES
 from tests.interleavings.server import Object, Server, going
 from tests.interleavings.statefulsets import StatefulSets
 
@@ -263,10 +265,18 @@ def _plain(template: Object) -> Object:
     """Without what reroll and kubectl wrote."""
     own = msgspec.json.decode(msgspec.json.encode(template))
     annotations = own["metadata"].get("annotations") or {}
-    kept = {key: text for key, text in annotations.items() if not re.match(r"reroll\.dev/|kubectl", key)}
+    kept = {
+        key: text
+        for key, text in annotations.items()
+        if key not in KEYS and not re.match(r"reroll\.dev/|kubectl", key)
+    }
     own["metadata"].pop("annotations", None)
     if kept:
         own["metadata"]["annotations"] = kept
+    for container in own["spec"]["containers"]:
+        env = [each for each in container.pop("env", ()) if not each["name"].startswith(VARIABLES)]
+        if env:
+            container["env"] = env
     plain: Object = own
     return plain
 

@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
+from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.policy import PolicyDefaults
 from reroll.core.records import WorkloadId
 from reroll.insight.simulation.clock import VirtualLoop
@@ -60,10 +61,11 @@ class Flavour(NamedTuple):
 
 
 class Play:
-    """Belongs to a `VirtualLoop`, and is made in it. `steps` is filled with what happens, in words."""
+    """Belongs to a `VirtualLoop`, and is made in it. `steps` is filled with what happens, in words. `marks`: how the
+    controllers mark pod templates."""
 
-    def __init__(self, choose: Choose, flavour: Flavour, steps: list[str]) -> None:
-        self._choose, self.flavour = choose, flavour
+    def __init__(self, choose: Choose, flavour: Flavour, steps: list[str], marks: MarkStyle = NATIVE) -> None:
+        self._choose, self.flavour, self._marks = choose, flavour, marks
         self.steps = steps
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
@@ -391,7 +393,13 @@ class Play:
     def _start(self) -> None:
         self._started += 1
         member = Member(
-            f"c{self._started}", self.server, self.wire, DEFAULTS, self._told, skew_now=self._skew
+            f"c{self._started}",
+            self.server,
+            self.wire,
+            DEFAULTS,
+            self._told,
+            marks=self._marks,
+            skew_now=self._skew,
         )
         member.heard = lambda said: self._say(
             f"{member.name} tells of {said.workload}: {said.reason}: {said.note}"

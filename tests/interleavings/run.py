@@ -17,11 +17,15 @@ from typing import NamedTuple
 import pytest
 import structlog
 
+from reroll.dialects.marks import STYLES
 from reroll.insight.simulation.clock import VirtualLoop
 from tests.interleavings.clock import played_time
 from tests.interleavings.member import Fault
 from tests.interleavings.play import Flavour, Play
 from tests.soak import MINUTES, Soak
+
+MARKS = ("reroll", "reroll", "reroll", "env-vars", "annotations", "wave")
+"""How pod templates are marked, by the seed of a play."""
 
 
 class Failure(NamedTuple):
@@ -63,10 +67,11 @@ def play(
 def play_choices(
     flavour: Flavour, choices: Choices, seed: int = 0, steps: list[str] | None = None
 ) -> Failure | None:
-    """The same with choices by others. `seed`: of the jitter of backoffs."""
+    """The same with choices by others. `seed`: of the jitter of backoffs, and of the style of marks."""
     random.seed(seed)
+    marks = MARKS[seed % len(MARKS)]
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(_run(choices, flavour, [] if steps is None else steps))
+        return runner.run(_run(choices, flavour, [] if steps is None else steps, marks))
 
 
 @contextmanager
@@ -126,9 +131,10 @@ def _made_shorter(flavour: Flavour, seed: int, failure: Failure) -> str:
     return f", made shorter:\n{short}\n\nthe whole play ended with:\n{failure.problem}"
 
 
-async def _run(choices: Choices, flavour: Flavour, steps: list[str]) -> Failure | None:
+async def _run(choices: Choices, flavour: Flavour, steps: list[str], marks: str) -> Failure | None:
+    steps.append(f"          marks: {marks}")
     try:
-        await Play(choices, flavour, steps).run()
+        await Play(choices, flavour, steps, STYLES[marks]).run()
     except Exception as error:
         words = str(error) if isinstance(error, Fault) else "".join(traceback.format_exception(error))
         return Failure(words, steps, choices.made)

@@ -18,6 +18,8 @@ import msgspec
 from reroll.core.labels import LabelSelector
 from reroll.insight.simulation.cluster import merge, timestamp
 from reroll.kube.errors import AlreadyExists, BadRequest, Conflict, NotFound, TooManyRequests
+from reroll.sandbox import schema
+from reroll.sandbox.patches import strategic_merge_patch
 from tests.interleavings import fields
 
 NAMESPACE = "shop"
@@ -177,15 +179,18 @@ class Server:
         if value != before:
             self._store("MODIFIED", key, before, value, "kube-controller-manager", fields_move=False)
 
-    def patch(self, plural: str, name: str, patch: Mapping[str, Any], manager: str) -> bytes:
-        """A JSON merge patch. Raises NotFound and Conflict."""
+    def patch(
+        self, plural: str, name: str, patch: Mapping[str, Any], manager: str, *, by_name: bool = False
+    ) -> bytes:
+        """A JSON merge patch, or a strategic one (`by_name`). Raises NotFound and Conflict."""
         key = Key(plural, name)
         before = self._at(key).value
         meta = patch.get("metadata", {})
         for given in ("resourceVersion", "uid"):
             if meta.get(given) not in (None, before["metadata"][given]):
                 raise Conflict(f"{key}: the object has been modified", status=409)
-        return self._replace(key, before, merge(before, patch), manager)
+        after = strategic_merge_patch(before, patch, _shape(plural)) if by_name else merge(before, patch)
+        return self._replace(key, before, after, manager)
 
     def delete(self, plural: str, name: str, preconditions: Mapping[str, str] | None = None) -> bytes:
         """Where finalizers hold it, it is marked as being deleted. Raises NotFound and Conflict."""
@@ -218,7 +223,9 @@ class Server:
 
     # --- as it is asked over HTTP --------------------------------------------------------------------
 
-    def request(self, method: str, path: str, body: bytes | None, manager: str) -> bytes:
+    def request(
+        self, method: str, path: str, body: bytes | None, manager: str, *, by_name: bool = False
+    ) -> bytes:
         """What one request does. Raises ApiError."""
         place, _, query = path.partition("?")
         parts = [unquote(part) for part in place.split("/")]
@@ -234,7 +241,7 @@ class Server:
             self.looked[Key(plural, rest[0] if rest else "")] += 1
             return self._at(Key(plural, rest[0])).raw if rest else self._list(plural, asked)
         if method == "PATCH":
-            return self.patch(plural, rest[0], content, manager)
+            return self.patch(plural, rest[0], content, manager, by_name=by_name)
         if method == "DELETE":
             return self.delete(plural, rest[0], content.get("preconditions"))
         if method == "POST" and rest[1:] == ["eviction"]:
@@ -374,3 +381,10 @@ def _with_labels_of_the_job(job: Object) -> Object:
     template = {**template, "metadata": {**of_pod, "labels": labels}}
     selector = {"matchLabels": {"controller-uid": meta["uid"]}}
     return {**job, "spec": {**job["spec"], "template": template, "selector": selector}}
+
+
+def _shape(plural: str) -> schema.Type:
+    """Which of its lists have items with names."""
+    found = schema.called(*KINDS[plural])
+    assert found is not None, "every kind that is played is built in"
+    return found
