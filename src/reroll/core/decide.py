@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from reroll.core.applied import ABSENT, WILDCARD
 from reroll.core.compare import Comparison, ConfigChange, compare, current, followed
 from reroll.core.decision import Decision as Decision
 from reroll.core.decision import How as How
@@ -348,7 +349,9 @@ def _reads_other_content(before: Applied, after: Applied) -> bool:
     for name in before.configs.keys() & after.configs.keys():
         old, new = before.configs[name], after.configs[name]
         if isinstance(old, dict) and isinstance(new, dict):
-            if any(old[key] != new[key] for key in old.keys() & new.keys()):
+            whole = WILDCARD in old and WILDCARD in new  # then a key that one lacks was not there
+            keys = old.keys() | new.keys() if whole else old.keys() & new.keys()
+            if any(old.get(key, ABSENT) != new.get(key, ABSENT) for key in keys):
                 return True
         elif old != new:
             return True
