@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from reroll.controller.reconcile import _no_later, gate
+from reroll.controller.reconcile import _PODS_AGAIN, _no_later, gate
 from reroll.controller.result import Again, Done, Held, Result
 from reroll.core.applied import decode
-from reroll.core.decide import decide
+from reroll.core.decide import Decision, Kind, PodAges, Situation, decide
 from reroll.core.digests import DigestKey
+from reroll.core.proof import NOT_PERMITTED
 from reroll.kube.errors import ApiError, Forbidden, Unreachable
 from tests.controller.played import DEPLOYMENTS, WEB, World, deployment, pod
 
@@ -330,6 +331,36 @@ async def test_what_was_written_is_told_though_going_on_fails() -> None:
         await world.reconcile()
     assert [reason for reason, _ in world.events.sent] == ["Rolled"]
     assert len(world.follower.begun) == 1
+
+
+async def test_what_pods_would_prove_is_not_recorded_while_they_cannot_be_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A list that fails must not stand for the answer that it would have brought."""
+    world, other = await adopted(), await adopted()
+    entry = world.store.workload(WEB)
+    assert entry is not None
+    record = Decision(
+        Kind.RECORD, "another client changed its pod template", applied=entry.record.applied, ask_pods=True
+    )
+    asked: list[PodAges | None] = []
+
+    def stand_in(situation: Situation) -> Decision:
+        asked.append(situation.pods)
+        return record if situation.pods is None else replace(record, ask_pods=False)
+
+    monkeypatch.setattr("reroll.controller.reconcile.decide", stand_in)
+    world.server.fail = lambda verb, name: LOST if verb == "list" else None
+    result = await world.reconcile()
+    assert isinstance(result, Held)
+    assert result.at_least == _PODS_AGAIN
+    assert "lost on the way" in result.why
+    assert (asked, world.server.writes()) == ([None], [])
+
+    # One that may not list pods at all would wait for ever, and does without.
+    other.server.fail = lambda verb, name: Forbidden("no", status=403) if verb == "list" else None
+    assert await other.reconcile() == Done()
+    assert asked[1:] == [None, NOT_PERMITTED]
 
 
 async def test_the_gate_lets_all_pass() -> None:

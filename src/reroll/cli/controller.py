@@ -130,7 +130,7 @@ def controller(
     actors_min
         But not fewer than these. Default 4.
     max_in_flight
-        Requests waiting for an answer at once. Default 40.
+        Requests waiting for an answer at once. Default 60.
     field_manager
         Name under which the API server records what reroll changes. Default `reroll`.
     listen

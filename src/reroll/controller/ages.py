@@ -131,7 +131,7 @@ class Ages:
             problem = error.message
         except msgspec.DecodeError as error:
             problem = f"the answer is not understood: {error}"
-        log.warning("pods can't be listed: deciding without their ages", namespace=namespace, problem=problem)
+        log.warning("pods can't be listed, so their ages are not known", namespace=namespace, problem=problem)
         return _Answer(_now(), None, f"its pods can't be listed: {problem}")
 
 
