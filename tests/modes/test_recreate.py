@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -251,6 +252,50 @@ class TestAStandInThatWasLeft:
         world.server.requests.clear()
         assert await self.looked_after(world) == Done()
         assert world.server.writes() == []
+
+
+class TestTwoControllersAtOneJob:
+    """A leader that does not know yet that it was replaced, or two without leader election. The one that deletes the
+    Job stops; what the other one does in vain must not cost the stand-in, which is all that is left of the Job."""
+
+    @pytest.mark.parametrize("stand_in_is_ours", [True, False])
+    async def test_the_stand_in_outlives_the_one_that_deletes_in_vain(self, stand_in_is_ours: bool) -> None:
+        world = World()
+        world.config(version=1, PORT="1")
+        world.server.put(JOBS, a_played_job(finalizers=("example.com/keep",)))
+        world.tell(IMPORT_PATH, live=False)
+        await world.reconcile(IMPORT)
+        world.tell(IMPORT_PATH)
+        other = World(server=deepcopy(world.server))
+        other.config(version=1, PORT="1")
+        other.tell(IMPORT_PATH, live=False)
+        other.config(version=100, PORT="2")
+        await other.reconcile(IMPORT)
+        [name] = [name for name in other.server.names(JOBS) if name != "import"]
+
+        def stops(verb: str, asked: str) -> None:
+            """The other one makes the stand-in where ours has not, deletes the Job, and is gone."""
+            if (verb, asked) == (("create", name) if stand_in_is_ours else ("get", "import")):
+                world.server.meanwhile = lambda verb, name: None
+                world.server.objects.setdefault(f"{JOBS}/{name}", other.server.objects[f"{JOBS}/{name}"])
+                world.server.remove(IMPORT_PATH)
+
+        world.server.meanwhile = stops
+        world.config(version=100, PORT="2")
+        await world.reconcile(IMPORT)
+        assert ("delete", "import") in world.server.requests
+        stand_in = WorkloadId("Job", "shop", name)
+        for told in (name, "import"):
+            world.tell(f"{JOBS}/{told}")
+
+        assert isinstance(await world.reconcile(stand_in), Again)
+        assert world.server.names(JOBS) == ["import", name]
+        world.now += 10.0
+        assert isinstance(await world.reconcile(stand_in), Again)
+        world.server.release(IMPORT_PATH)
+        await world.reconcile(stand_in)
+        assert world.server.names(JOBS) == ["import"]
+        assert world.mark(IMPORT_PATH)
 
 
 class TestAHook:

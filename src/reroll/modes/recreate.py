@@ -5,9 +5,9 @@ into the old one is left out, because it would tie the new one to the old one's 
 
 What is to be created is known before the old Job goes, and kept until the new one is there: by this process, and on the
 server as a suspended Job that stands in for it, should this process end or lose the lead before that. The stand-in on
-the server is the truth: memory ends with the term. A stand-in goes when what it stands in for is there. Where another
-controller made the stand-in and its Job is still missing after `_LEFT_BEHIND` seconds, that controller is presumed
-dead, and the Job is created from the stand-in.
+the server is the truth: memory ends with the term. A stand-in goes when what it stands in for is there. Where this
+controller is not at work on its Job, and that is still missing after `_LEFT_BEHIND` seconds, the controller that
+deleted it is presumed dead, and the Job is created from the stand-in.
 """
 
 from __future__ import annotations
@@ -179,11 +179,15 @@ class Recreate(Mode):
 
     async def _put_stand_in(self, api: Api, stands_in: WorkloadId, manifest: bytes) -> None:
         """Where a quota or a policy of names refuses it, the Job has none. Raises ApiError where the server fails."""
+        tried_before = stands_in in self._stand_ins
         self._stand_ins.add(stands_in)
         try:
             await api.create(JOBS.path(stands_in.namespace), manifest)
         except AlreadyExists:
-            return  # of a try before this one
+            if not tried_before:
+                # Another controller is at work on the same Job. If that one stops, this is all that is left of it.
+                self._stand_ins.discard(stands_in)
+            return
         except ApiError as error:
             if not 400 <= error.status < 500 or error.status in _PASSING:
                 raise  # nothing was deleted yet: all of it is tried again
@@ -200,12 +204,15 @@ class Recreate(Mode):
         if of in self.pending:
             return Wait("its Job is being created again", after=_LOOK_AGAIN)
         if workload in self._stand_ins:
-            await self._remove(subject.api, workload)
-            return None
+            # That this controller did not delete the Job does not say that no other one did, or is about to.
+            there, _ = await _look(subject.api, of, workload.name)
+            if there is _There.OTHER:
+                await self._remove(subject.api, workload)
+                return None
         since = self._strangers.setdefault(workload, subject.now)
         waited = subject.now - since
         if waited < _LEFT_BEHIND:
-            return Wait("another controller made it and may be at work", after=_LEFT_BEHIND - waited)
+            return Wait("a controller may be at work on its Job", after=_LEFT_BEHIND - waited)
         found = msgspec.json.decode(await subject.api.get(subject.path))
         if not subject.policy.enabled or not is_made_by(found, subject.manager):
             why = (
@@ -232,7 +239,8 @@ class Recreate(Mode):
             )
         except AlreadyExists:
             there, _ = await _look(api, of, workload.name)
-            if there is _There.NONE or there is _There.GOING or (there is _There.OLD and waited < _GIVEN_UP):
+            patience = 0.0 if workload in self._stand_ins else _GIVEN_UP
+            if there is _There.NONE or there is _There.GOING or (there is _There.OLD and waited < patience):
                 return Wait("the old Job is still there", after=_LOOK_AGAIN)
         if of in self.pending:
             return Wait("its Job is being created again", after=_LOOK_AGAIN)
