@@ -8,6 +8,7 @@ controller adopts them all, the changes are made, and after each round the rollo
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import os
 import random
@@ -123,7 +124,7 @@ class Made:
         rng = self._rng
         kind = rng.choice(["DaemonSet", "DaemonSet", "Deployment", "StatefulSet"])
         container: Json = {"name": "main", "image": "example.invalid/app:1"}
-        pod: Json = {"containers": [container], "nodeSelector": {"no-such-label": "true"}}
+        pod: Json = {"containers": [container]}
         for number in range(rng.randint(1, 3)):
             self._refer(pod, container, number)
         spec: Json = {
@@ -187,6 +188,8 @@ class Made:
             return
         values = obj[_field(obj["kind"])]
         how = rng.choice(["set", "set", "set", "add", "unset", "delete", "back"])
+        if how == "back" and not all(map(_ends, self.workloads.values())):
+            how = "set"  # in the middle of a rollout it rolls again; those that simulate plays are over at once
         if how == "unset" and len(values) > 1:
             key = rng.choice(list(values))
             del values[key]
@@ -249,6 +252,29 @@ class Made:
 
 def _field(kind: str) -> str:
     return "data" if kind == "ConfigMap" else "stringData"
+
+
+def _ends(obj: Json) -> bool:
+    """Does a rollout of this workload come to its end by itself?"""
+    spec = obj["spec"]
+    return not spec.get("paused") and spec.get("updateStrategy", {}).get("type") != "OnDelete"
+
+
+def _is_over(obj: Json) -> bool:
+    """Is no rollout of this workload under way that would end by itself?"""
+    status, spec = obj.get("status") or {}, obj["spec"]
+    if not _ends(obj):
+        return True
+    if status.get("observedGeneration", 0) < obj["metadata"]["generation"]:
+        return False
+    if obj["kind"] == "DaemonSet":
+        wanted = status["desiredNumberScheduled"]
+        return bool(wanted == status.get("updatedNumberScheduled", 0) == status.get("numberAvailable", 0))
+    wanted = spec["replicas"]
+    fields = ("replicas", "updatedReplicas", "availableReplicas")
+    if obj["kind"] == "StatefulSet" and status.get("currentRevision") != status.get("updateRevision"):
+        return wanted == 0
+    return all(status.get(field, 0) == wanted for field in fields)
 
 
 def _copy(obj: Json) -> Json:
@@ -390,11 +416,24 @@ class Stand:
 
         await until(idle, "the controller is at rest")
         for known, marks in zip(WORKLOAD_KINDS.values(), self.marks, strict=True):
-            listed = msgspec.json.decode(await self.client.list_page(_RESOURCES[known.kind].path()))["items"]
-            for item in listed:
+            for item in await self._at_their_ends(known.kind):
                 meta = item["metadata"]
-                name = str(WorkloadId(known.kind, meta["namespace"], meta["name"]))
-                await marks.seen(name, int(meta["resourceVersion"]))
+                workload = WorkloadId(known.kind, meta["namespace"], meta["name"])
+                version = int(meta["resourceVersion"])
+                await marks.seen(str(workload), version)
+                seen = functools.partial(_is_seen, control, workload, version)
+                await until(seen, f"{workload} is seen by the controller")
+
+    async def _at_their_ends(self, kind: str) -> list[Json]:
+        """All workloads of a kind, when no rollout of one of this test is under way."""
+        path = _RESOURCES[kind].path()
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                listed = msgspec.json.decode(await self.client.list_page(path))["items"]
+                ours = [item for item in listed if item["metadata"]["namespace"].startswith(f"sim-{self.label}-")]
+                if all(_is_over({"kind": kind, **item}) for item in ours):
+                    return ours
+                await asyncio.sleep(0.2)
 
     def rolled(self, namespace: str) -> Counter[str]:
         found: Counter[str] = Counter()
@@ -408,6 +447,10 @@ class Stand:
 def _version(control: Controller, workload: WorkloadId) -> int:
     entry = control.store.workload(workload)
     return int(entry.record.resource_version) if entry is not None else 0
+
+
+def _is_seen(control: Controller, workload: WorkloadId, version: int) -> bool:
+    return _version(control, workload) >= version
 
 
 def _without_selector(spec: Json) -> Json:
