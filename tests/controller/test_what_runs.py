@@ -475,9 +475,10 @@ async def test_each_end_of_the_same_content_is_told(deployment: Play, new_worklo
             await play.change(level)
 
             async def told(number: int = number) -> bool:
-                await control.events.flush(5.0)  # two that took as long are one Event, and its count comes later
-                counts = [(e.get("series") or {"count": 1})["count"] for e in await play.told("RolloutComplete")]
-                return sum(counts) == number
+                # Two that took as long are one Event, and its count is written later.
+                await control.events.flush(5.0)
+                ends = await play.told("RolloutComplete")
+                return sum((end.get("series") or {"count": 1})["count"] for end in ends) == number
 
             await play.until(told, f"the end of rollout {number} is not told", 20.0)
 

@@ -189,7 +189,8 @@ class Made:
         values = obj[_field(obj["kind"])]
         how = rng.choice(["set", "set", "set", "add", "unset", "delete", "back"])
         if how == "back" and not all(map(_ends, self.workloads.values())):
-            how = "set"  # in the middle of a rollout it rolls again; those that simulate plays are over at once
+            # In the middle of a rollout it rolls again, and those that simulate plays are over at once.
+            how = "set"
         if how == "unset" and len(values) > 1:
             key = rng.choice(list(values))
             del values[key]
@@ -430,7 +431,8 @@ class Stand:
         async with asyncio.timeout(PATIENCE):
             while True:
                 listed = msgspec.json.decode(await self.client.list_page(path))["items"]
-                ours = [item for item in listed if item["metadata"]["namespace"].startswith(f"sim-{self.label}-")]
+                home = f"sim-{self.label}-"
+                ours = [item for item in listed if item["metadata"]["namespace"].startswith(home)]
                 if all(_is_over({"kind": kind, **item}) for item in ours):
                     return ours
                 await asyncio.sleep(0.2)
