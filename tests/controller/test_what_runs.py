@@ -478,7 +478,7 @@ async def test_each_end_of_the_same_content_is_told(deployment: Play, new_worklo
                 # Two that took as long are one Event, and its count is written later.
                 await control.events.flush(5.0)
                 ends = await play.told("RolloutComplete")
-                return sum((end.get("series") or {"count": 1})["count"] for end in ends) == number
+                return bool(sum((end.get("series") or {"count": 1})["count"] for end in ends) == number)
 
             await play.until(told, f"the end of rollout {number} is not told", 20.0)
 

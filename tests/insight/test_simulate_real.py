@@ -274,7 +274,7 @@ def _is_over(obj: Json) -> bool:
     wanted = spec["replicas"]
     fields = ("replicas", "updatedReplicas", "availableReplicas")
     if obj["kind"] == "StatefulSet" and status.get("currentRevision") != status.get("updateRevision"):
-        return wanted == 0
+        return bool(wanted == 0)
     return all(status.get(field, 0) == wanted for field in fields)
 
 
