@@ -120,7 +120,8 @@ def mixed_ahead(
                     continue
                 if isinstance(state, ConfigRecord) and state.arrived < decided:
                     continue
-            record = mixed(replace(entry, record=record), c.config, state, key_id, began=began)
+            former = states[at - 1][1] if at else None
+            record = mixed(replace(entry, record=record), c.config, state, key_id, began=began, former=former)
     return record
 
 
