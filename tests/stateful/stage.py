@@ -214,7 +214,16 @@ class Stage:
             found = await self.world.request("GET", path, allowed=[404])
             return found.get("code") == 404 or found["metadata"]["uid"] != uid
 
+        async def without_pods() -> bool:
+            found = await self.world.request("GET", self.world.path("pods"))
+            owners = [owner for pod in found["items"] for owner in pod["metadata"].get("ownerReferences", ())]
+            return all(owner["uid"] != uid for owner in owners)
+
         await self.world.until(gone, f"{name} is gone")
+        if plural == "daemonsets":
+            # Their controller remembers by name which pods it waits for. Where a DaemonSet comes back before it has
+            # seen that it was gone, it creates no pods until it gives that up, after five minutes.
+            await self.world.until(without_pods, f"the pods of {name} are gone")
         self.gone.add(name)
 
     async def make_again(self, name: str) -> None:
