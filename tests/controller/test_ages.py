@@ -12,10 +12,9 @@ import pytest
 
 from reroll.controller import ages as module
 from reroll.controller.ages import Ages
-from reroll.core.decide import PodAges
 from reroll.core.kinds import KINDS, WorkloadKind
 from reroll.core.observe import epoch
-from reroll.core.proof import NOT_PERMITTED
+from reroll.core.proof import NOT_PERMITTED, PodAges
 from reroll.core.records import WorkloadId
 from reroll.insight.simulation.clock import VirtualLoop
 from reroll.kube.errors import ApiError, Forbidden, Gone, ServerError

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from reroll.controller.class_statuses import ClassStatuses, MountedObject, PodStatus, StatusObject
 from reroll.controller.store import Store
 from reroll.core.applied import encode
-from reroll.core.decide import Decision, Kind, Situation, decide
+from reroll.core.decide import decide
+from reroll.core.decision import Decision, Kind, Situation
 from reroll.core.digests import DigestKey
 from reroll.core.observe import ManagedFields, ObjectMeta, WorkloadObject, WorkloadSpec
 from reroll.core.records import Applied, ConfigId, ConfigRecord, Unknown, WorkloadId

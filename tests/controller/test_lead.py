@@ -97,7 +97,8 @@ async def test_nothing_of_a_lead_outlives_it() -> None:
     await task
 
 
-async def test_what_must_not_be_left_half_done_is_finished_at_a_stop() -> None:
+async def with_a_job_half_done() -> tuple[Place, asyncio.Task[None], asyncio.Event]:
+    """A Job was deleted, and the server does not take the new one. What leads, and what stops it."""
     place = Place()
     place.server.put(JOBS, job())
     place.world.tell(f"{JOBS}/import", live=False)
@@ -108,6 +109,11 @@ async def test_what_must_not_be_left_half_done_is_finished_at_a_stop() -> None:
     )
     place.world.config(version=100, PORT="2")
     await asyncio.sleep(1.0)
+    return place, task, stopping
+
+
+async def test_what_must_not_be_left_half_done_is_finished_at_a_stop() -> None:
+    place, task, stopping = await with_a_job_half_done()
     assert "import" not in place.server.names(JOBS)
     place.world.tell(f"{JOBS}/import")
     stopping.set()
@@ -118,16 +124,7 @@ async def test_what_must_not_be_left_half_done_is_finished_at_a_stop() -> None:
 
 
 async def test_it_ends_all_the_same_where_that_goes_on_failing() -> None:
-    place = Place()
-    place.server.put(JOBS, job())
-    place.world.tell(f"{JOBS}/import", live=False)
-    task, stopping = place.lead()
-    await asyncio.sleep(1.0)
-    place.server.fail = lambda verb, name: (
-        Unreachable("away") if (verb, name) == ("create", "import") else None
-    )
-    place.world.config(version=100, PORT="2")
-    await asyncio.sleep(1.0)
+    place, task, stopping = await with_a_job_half_done()
     stopping.set()
     start = asyncio.get_running_loop().time()
     await task

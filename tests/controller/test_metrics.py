@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from reroll.controller.metrics import REASONS, RESOURCES, Metrics, failure_reason
 from reroll.controller.queue import Statistics as QueueStatistics
-from reroll.core.decide import Kind
+from reroll.core.decision import Kind
 from reroll.core.kinds import WORKLOAD_KINDS
 from reroll.kube.errors import error_from_response
 from reroll.kube.reflector import State, Statistics

@@ -8,9 +8,10 @@ from msgspec.structs import replace
 from reroll.controller.reconcile import _PODS_AGAIN, _no_later, gate
 from reroll.controller.result import Again, Done, Held, Result
 from reroll.core.applied import decode
-from reroll.core.decide import Decision, Kind, PodAges, Situation, decide
+from reroll.core.decide import decide
+from reroll.core.decision import Decision, Kind, Situation
 from reroll.core.digests import DigestKey
-from reroll.core.proof import NOT_PERMITTED
+from reroll.core.proof import NOT_PERMITTED, PodAges
 from reroll.kube.errors import ApiError, Forbidden, Unreachable
 from tests.controller.played import DEPLOYMENTS, WEB, World, deployment, pod
 

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from reroll.controller.store import Store
 from reroll.core.applied import APPLIED, decode, encode
-from reroll.core.decide import Decision, Situation, decide
+from reroll.core.decide import decide
+from reroll.core.decision import Decision, Situation
 from reroll.core.digests import DigestKey
 from reroll.core.kinds import KINDS
 from reroll.core.observe import ConfigMapObject, NamespaceObject, decode_object

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from reroll.controller.ledger import RECORDS, TRUCE, Ledger
 from reroll.controller.result import Again, Done, Held
 from reroll.controller.term import Settling
-from reroll.core.decide import Decision, Kind
+from reroll.core.decision import Decision, Kind
 from reroll.core.records import Applied, WorkloadId, WorkloadRecord
 from reroll.kube.errors import Forbidden, ServerError, Unreachable
 from tests.controller.played import IMPORT, JOBS, WEB, World, job

@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from reroll.controller import starts
 from reroll.controller.entry import Entry
 from reroll.core.authors import UNDO
-from reroll.core.decide import Decision, PodAges, Situation, decide
+from reroll.core.decide import decide
+from reroll.core.decision import Decision, Situation
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.observe import with_revisions
 from reroll.core.progress import Progress, RolloutStatus, progress
-from reroll.core.proof import NOT_PERMITTED
+from reroll.core.proof import NOT_PERMITTED, PodAges
 from reroll.core.records import Change, ConfigId, ConfigRecord, Consumed, Revision, WorkloadRecord
 from tests.core.test_decide import World, uses
 

@@ -19,11 +19,13 @@ from msgspec.structs import replace
 
 from reroll.core.applied import AGAIN_MOST, KEYS_KEPT, decode, encode
 from reroll.core.compare import current
-from reroll.core.decide import Decision, Kind, PodAges, Situation, decide
+from reroll.core.decide import decide
+from reroll.core.decision import Decision, Kind, Situation
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests
 from reroll.core.marks import next_mark, over_all
 from reroll.core.policy import Policy
 from reroll.core.progress import Progress, Verdict
+from reroll.core.proof import PodAges
 from reroll.core.records import (
     Applied,
     AppliedKeys,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from reroll.core.decide import Decision, Kind, Situation, decide
+from reroll.core.decide import decide
+from reroll.core.decision import Decision, Kind, Situation
 from reroll.core.policy import Pause, Policy
 from reroll.core.records import (
     Applied,

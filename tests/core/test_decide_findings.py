@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reroll.core.decide import Decision, Kind, Situation, decide
+from reroll.core.decide import decide
+from reroll.core.decision import Decision, Kind, Situation
 from reroll.core.digests import config_map_digests
 from reroll.core.policy import Pause, Policy
 from reroll.core.records import Applied, AppliedKeys, ConfigId, ConfigRecord, ConfigState, Consumed, Missing

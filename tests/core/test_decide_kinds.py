@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from reroll.core.decide import Decision, How, Kind, Situation, decide
+from reroll.core.decide import decide
+from reroll.core.decision import Decision, How, Kind, Situation
 from reroll.core.digests import config_map_digests
 from reroll.core.kinds import (
     CRON_JOB,

@@ -8,7 +8,9 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
-from reroll.core.decide import AGAIN_AFTER, Kind, decide
+from reroll.core.decide import decide
+from reroll.core.decision import Kind
+from reroll.core.put_back import AGAIN_AFTER
 from reroll.core.records import Applied
 from reroll.dialects.marks import STYLES
 from tests.core.running import Running

@@ -20,7 +20,7 @@ from reroll.controller.announce import BEHIND
 from reroll.controller.metrics import REASONS, Metrics
 from reroll.core import policy
 from reroll.core.applied import PREFIX
-from reroll.core.decide import Kind
+from reroll.core.decision import Kind
 from reroll.core.policy import PolicyDefaults, native_layer, resolve
 from reroll.core.selector import parse_items, shared_with
 from reroll.dialects import reloader

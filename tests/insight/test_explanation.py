@@ -11,10 +11,11 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from reroll.cli.explanation import show
-from reroll.core.decide import Decision, Kind, PodAges, Situation, decide
+from reroll.core.decide import decide
+from reroll.core.decision import Decision, Kind, Situation
 from reroll.core.digests import config_map_digests
 from reroll.core.policy import Pause, Policy
-from reroll.core.proof import NOT_PERMITTED
+from reroll.core.proof import NOT_PERMITTED, PodAges
 from reroll.core.records import (
     Applied,
     AppliedKeys,

@@ -26,7 +26,7 @@ from reroll.controller.reader import Reader
 from reroll.controller.report import Reporter
 from reroll.controller.rules import Rules
 from reroll.controller.store import Entry, Store
-from reroll.core.decide import Decision
+from reroll.core.decision import Decision
 from reroll.core.digests import DigestKey
 from reroll.core.kinds import CRON_JOB, DEPLOYMENT, JOB, STATEFUL_SET
 from reroll.core.marks import NATIVE, MarkStyle

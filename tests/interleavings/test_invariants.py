@@ -14,7 +14,8 @@ from reroll.controller.ledger import Ledger
 from reroll.controller.queue import Queue
 from reroll.controller.report import Reporter
 from reroll.controller.store import Store
-from reroll.core.decide import Decision, Kind, Situation, decide
+from reroll.core.decide import decide
+from reroll.core.decision import Decision, Kind, Situation
 from reroll.core.records import ConfigId, ConfigRecord
 from reroll.modes.recreate import Recreate
 from tests.interleavings import play as plays

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from reroll.core.compare import ConfigChange
-from reroll.core.decide import Decision, How, Kind
+from reroll.core.decision import Decision, How, Kind
 from reroll.core.records import Applied, Change, ConfigId
 from reroll.modes import instantiate
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from reroll.controller.result import Again, Done
 from reroll.core.applied import STANDS_IN_FOR, decode
 from reroll.core.compare import ConfigChange
-from reroll.core.decide import Decision, How, Kind
+from reroll.core.decision import Decision, How, Kind
 from reroll.core.records import Applied, Change, ConfigId, WorkloadId
 from reroll.kube.errors import Unreachable
 from reroll.modes import recreate

@@ -10,7 +10,7 @@ import pytest
 
 from reroll.controller.result import Again, Done, Held
 from reroll.core.compare import ConfigChange
-from reroll.core.decide import Decision, How, Kind
+from reroll.core.decision import Decision, How, Kind
 from reroll.core.kinds import DAEMON_SET, DEPLOYMENT, DEPLOYMENT_CONFIG, ROLLOUT, STATEFUL_SET, WorkloadKind
 from reroll.core.observe import epoch
 from reroll.core.records import Applied, Change, ConfigId, WorkloadId

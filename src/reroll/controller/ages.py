@@ -15,10 +15,9 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from reroll.core.decide import PodAges
 from reroll.core.kinds import KINDS, WorkloadKind
 from reroll.core.observe import epoch
-from reroll.core.proof import NOT_PERMITTED
+from reroll.core.proof import NOT_PERMITTED, PodAges
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import ApiError, Forbidden
 from reroll.kube.pods import Meta, list_metadata

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, Protocol
 
-from reroll.core.decide import Decision, Kind
+from reroll.core.decision import Decision, Kind
 from reroll.core.records import Applied, WorkloadId, WorkloadRecord
 
 TRUCE: Final = 30.0

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from reroll import __version__
 from reroll.controller import queue as work
-from reroll.core.decide import Kind
+from reroll.core.decision import Kind
 from reroll.core.kinds import KINDS, WORKLOAD_KINDS
 from reroll.core.progress import FOLLOWED
 
@@ -222,7 +222,7 @@ class Metrics:
     # --- told as it happens ------------------------------------------------------------------------
 
     def decided(self, kind: str, workload_kind: str = "") -> None:
-        """A decision was made; `kind` is a value of `reroll.core.decide.Kind`."""
+        """A decision was made; `kind` is a value of `reroll.core.decision.Kind`."""
         self._decisions[kind].inc()
 
     def reconciled(self, seconds: float) -> None:

@@ -21,7 +21,8 @@ from reroll.controller.result import Again, Done, Held, Result
 from reroll.controller.store import Entry, Store
 from reroll.controller.term import Term
 from reroll.controller.writer import Writer
-from reroll.core.decide import Decision, Kind, Situation, decide
+from reroll.core.decide import decide
+from reroll.core.decision import Decision, Kind, Situation
 from reroll.core.proof import NOT_PERMITTED, PodAges
 from reroll.core.records import Applied, WorkloadId
 from reroll.kube.errors import Conflict, NotFound

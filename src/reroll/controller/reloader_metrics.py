@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge, Histogram, Metric
 from prometheus_client.registry import Collector
 
 from reroll.controller.metrics import Metrics, Step
-from reroll.core.decide import Kind
+from reroll.core.decision import Kind
 
 _RECONCILE: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LATENCY: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)

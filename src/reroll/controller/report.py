@@ -14,7 +14,7 @@ import structlog
 from reroll.alerts.notice import Notice, Outcome
 from reroll.controller.store import Entry
 from reroll.core.compare import ConfigChange
-from reroll.core.decide import Decision, Kind
+from reroll.core.decision import Decision, Kind
 from reroll.core.follow import Report
 from reroll.core.kinds import KINDS, WorkloadKind
 from reroll.core.records import WorkloadId, WorkloadRecord

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from reroll.controller.metrics import Metrics
 from reroll.controller.store import Entry, Store
 from reroll.controller.term import Term
-from reroll.core.decide import Decision, Kind
+from reroll.core.decision import Decision, Kind
 from reroll.core.observe import decode_object
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import ApiError

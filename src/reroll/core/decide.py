@@ -14,18 +14,12 @@ from msgspec.structs import replace
 
 from reroll.core.applied import ABSENT, WILDCARD
 from reroll.core.compare import Comparison, ConfigChange, compare, current, followed
-from reroll.core.decision import Decision as Decision
-from reroll.core.decision import How as How
-from reroll.core.decision import Kind as Kind
-from reroll.core.decision import Runs as Runs
-from reroll.core.decision import Situation as Situation
+from reroll.core.decision import Decision, How, Kind, Situation
 from reroll.core.digests import keyed
 from reroll.core.kinds import JOB
 from reroll.core.order import is_later
 from reroll.core.policy import Policy
 from reroll.core.proof import New, Old, Proof, is_superseded, prove
-from reroll.core.proof import PodAges as PodAges
-from reroll.core.put_back import AGAIN_AFTER as AGAIN_AFTER
 from reroll.core.put_back import by_another, put_back
 from reroll.core.records import (
     Applied,

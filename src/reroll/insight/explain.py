@@ -17,7 +17,8 @@ from reroll.controller.ages import Ages
 from reroll.controller.digest_key import DigestKeySecret
 from reroll.core.applied import APPLIED
 from reroll.core.consumption import consumption, patterns, with_recorded
-from reroll.core.decide import Decision, Kind, PodAges, Situation, decide
+from reroll.core.decide import decide
+from reroll.core.decision import Decision, Kind, Situation
 from reroll.core.digests import DigestKey, config_map_digests, secret_digests
 from reroll.core.kinds import KINDS, WorkloadKind
 from reroll.core.marks import MarkStyle
@@ -35,7 +36,7 @@ from reroll.core.observe import (
 )
 from reroll.core.policy import Policy
 from reroll.core.progress import Progress, progress
-from reroll.core.proof import NOT_PERMITTED
+from reroll.core.proof import NOT_PERMITTED, PodAges
 from reroll.core.records import (
     ConfigId,
     ConfigKind,

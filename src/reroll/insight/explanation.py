@@ -15,7 +15,7 @@ from msgspec.structs import fields
 
 from reroll.core.applied import LEFT_OUT, WILDCARD, total
 from reroll.core.compare import current, followed
-from reroll.core.decide import Decision, Kind, Runs, Situation
+from reroll.core.decision import Decision, Kind, Runs, Situation
 from reroll.core.policy import Policy
 from reroll.core.records import (
     AppliedKeys,

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from reroll.core.applied import APPLIED, total
-from reroll.core.decide import Decision
+from reroll.core.decision import Decision
 from reroll.core.kinds import CRON_JOB
 from reroll.core.records import Applied, AppliedKeys
 from reroll.kube.errors import AlreadyExists

@@ -1,6 +1,6 @@
 """What a mode is: what can be done to a stale workload, in one small interface, and what it is handed.
 
-To add one: a file with a class that has `begin`, a value in `core.decide.How`, and a line in `modes.table`. A mode is
+To add one: a file with a class that has `begin`, a value in `core.decision.How`, and a line in `modes.table`. A mode is
 made anew for each term of leadership, so whatever it remembers ends with that.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from reroll.core.decide import Decision
+from reroll.core.decision import Decision
 from reroll.core.kinds import WorkloadKind
 from reroll.core.marks import MarkStyle
 from reroll.core.policy import Policy

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from reroll.core.decide import Decision
+from reroll.core.decision import Decision
 from reroll.core.policy import Pause
 from reroll.core.records import WorkloadRecord
 from reroll.modes.bodies import on_top, place, timestamp

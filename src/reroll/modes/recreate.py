@@ -22,7 +22,7 @@ import msgspec
 import structlog
 
 from reroll.core.applied import APPLIED, STANDS_IN_FOR, encode
-from reroll.core.decide import Decision
+from reroll.core.decision import Decision
 from reroll.core.kinds import JOB, OF_THE_JOB
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.observe import decode_object

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from reroll.core.applied import APPLIED, RESTARTING, encode
-from reroll.core.decide import Decision
+from reroll.core.decision import Decision
 from reroll.core.kinds import WorkloadKind
 from reroll.core.observe import epoch
 from reroll.core.records import WorkloadId, WorkloadRecord

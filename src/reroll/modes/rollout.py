@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from reroll.core.applied import APPLIED, encode
-from reroll.core.decide import Decision
+from reroll.core.decision import Decision
 from reroll.core.kinds import DEPLOYMENT, WorkloadKind
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.policy import Pause

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reroll.core.decide import Decision, How, Kind
+from reroll.core.decision import Decision, How, Kind
 from reroll.core.records import WorkloadId
 from reroll.modes.instantiate import Instantiate
 from reroll.modes.mode import Mode, Subject

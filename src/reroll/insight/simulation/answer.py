@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from reroll.controller.reconcile import Reconciler
 from reroll.controller.report import describe
 from reroll.controller.store import Entry, Store
-from reroll.core.decide import Kind, decide
+from reroll.core.decide import decide
+from reroll.core.decision import Kind
 from reroll.core.observe import decode_workload, workload_record
 from reroll.core.records import ConfigId, ConfigKind, WorkloadId, WorkloadRecord
 from reroll.dialects import ALL

@@ -18,11 +18,11 @@ import msgspec
 from msgspec.structs import replace
 
 from reroll.core.applied import APPLIED, decode, encode
-from reroll.core.decide import PodAges
 from reroll.core.kinds import DEPLOYMENT, WORKLOAD_KINDS
 from reroll.core.labels import LabelSelector
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.observe import ManagedFields, ObjectMeta, decode_workload, epoch, version_number
+from reroll.core.proof import PodAges
 from reroll.core.records import ConfigId, WorkloadId
 from reroll.dialects.marks import SIGNS, style_of
 from reroll.insight.simulation.world import Config, Workload, World

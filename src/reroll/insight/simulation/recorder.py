@@ -9,7 +9,7 @@ from msgspec import Struct
 from reroll.controller.metrics import Metrics, Step
 from reroll.controller.report import Reporter
 from reroll.controller.store import Entry
-from reroll.core.decide import Decision, Kind
+from reroll.core.decision import Decision, Kind
 from reroll.core.follow import Report
 from reroll.core.records import WorkloadId
 from reroll.kube.errors import ApiError

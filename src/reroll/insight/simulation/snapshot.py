@@ -27,7 +27,6 @@ import msgspec
 from msgspec import Struct, field
 
 from reroll.core.applied import APPLIED
-from reroll.core.decide import PodAges
 from reroll.core.digests import KEY_SIZE, SIZE, DigestKey, config_map_digests, text
 from reroll.core.kinds import WORKLOAD_KINDS
 from reroll.core.observe import (
@@ -38,6 +37,7 @@ from reroll.core.observe import (
     SecretObject,
     epoch,
 )
+from reroll.core.proof import PodAges
 from reroll.core.records import ConfigId, ConfigKind, WorkloadId
 from reroll.dialects import ALL
 from reroll.insight.simulation.bad_input import BadInput, Origin

@@ -10,9 +10,9 @@ from typing import TypeAlias
 from msgspec import Struct, field
 
 from reroll.controller.config_objects import Content
-from reroll.core.decide import PodAges
 from reroll.core.digests import KEY_SIZE, DigestKey, config_map_digest
 from reroll.core.observe import ConfigMapObject, NamespaceObject, ObjectMeta, SecretObject
+from reroll.core.proof import PodAges
 from reroll.core.records import ConfigId, WorkloadId
 from reroll.insight.simulation.bad_input import Origin
 
