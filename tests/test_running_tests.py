@@ -114,7 +114,8 @@ def test_one_that_takes_too_long_fails_by_itself(
 ) -> None:
     what = "ERROR" if "up_for" in name or "down_for" in name else "FAILED"
     assert re.search(rf"^{what} \S*test_bad.py::{name}\b", too_slow.stdout, re.M)
-    parts = re.split(r"^_+ (.*) _+$", too_slow.stdout, flags=re.M)
+    told = too_slow.stdout.partition(" short test summary info ")[0]
+    parts = re.split(r"^_+ (.*) _+$", told, flags=re.M)
     [body] = [part for title, part in itertools.pairwise(parts) if name in title and "Timeout" in part]
     assert "Failed: Timeout (>1.0s) from pytest-timeout." in body
     # What is shown leads to the line that waits.

@@ -170,6 +170,24 @@ class Stage:
         found: Json = await self.until(recorded, f"{name} was not adopted")
         return found
 
+    async def complete(self, name: str) -> None:
+        """Wait until the rollout of a Deployment has ended."""
+
+        async def is_complete() -> bool:
+            return complete(await self.get("Deployment", name))
+
+        await self.until(is_complete, f"the rollout of {name} has not ended")
+
+    async def observed(self, name: str) -> None:
+        """Wait until the Deployment's controller has observed its newest spec."""
+
+        async def is_observed() -> bool:
+            found = await self.get("Deployment", name)
+            seen = found.get("status", {}).get("observedGeneration", 0)
+            return bool(seen >= found["metadata"]["generation"])
+
+        await self.until(is_observed, f"the controller of {name} has not observed it")
+
     async def rolled(self, name: str, times: int, kind: str = "Deployment") -> None:
         """Wait until the template was changed this often, no more, no less, in all."""
 
@@ -358,6 +376,14 @@ def workload(
     if kind == "StatefulSet":
         manifest["spec"].setdefault("serviceName", name)
     return manifest
+
+
+def complete(workload: Json) -> bool:
+    """Has the rollout of this Deployment or StatefulSet ended, with all pods available?"""
+    status, wanted = workload.get("status", {}), workload["spec"]["replicas"]
+    counts = {status.get(f"{which}eplicas", 0) for which in ("r", "updatedR", "availableR")}
+    seen = status.get("observedGeneration", 0) >= workload["metadata"]["generation"]
+    return bool(seen and counts == {wanted})
 
 
 def definition(kind: WorkloadKind, *, status_subresource: bool = True) -> Json:

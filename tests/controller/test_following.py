@@ -128,11 +128,16 @@ async def test_many_changes_within_the_settle_time_are_one_rollout(
         assert await stage.rollouts("web") == 1
 
 
-async def test_changed_and_put_back_is_no_rollout(stage: Stage, new_workload: NewWorkload) -> None:
+@pytest.mark.parametrize("paused", [False, True])
+async def test_changed_and_put_back_is_no_rollout(
+    stage: Stage, new_workload: NewWorkload, paused: bool
+) -> None:
     async with stage.controller(settle=0.8) as control:
         await stage.config_map("app", {"used": "1"})
-        await stage.create(new_workload("web", **env("used")))
+        await stage.create(new_workload("web", paused=paused, **env("used")))
         await stage.adopted("web")
+        # Pods that start in between read the other content.
+        await (stage.observed if paused else stage.complete)("web")
         await stage.set("ConfigMap", "app", {"used": "2"})
         await stage.set("ConfigMap", "app", {"used": "1"})
         await stage.quiet(control)

@@ -27,7 +27,7 @@ from reroll.kube.config import load_config
 from reroll.kube.errors import Conflict
 from reroll.settings import Settings
 from tests.conftest import Cluster, Kubectl
-from tests.controller.conftest import NewWorkload, Stage
+from tests.controller.conftest import NewWorkload, Stage, complete
 
 Json = dict[str, Any]
 ENV = {"envFrom": [{"configMapRef": {"name": "app"}}]}
@@ -93,13 +93,7 @@ class Play:
 
     async def complete(self) -> None:
         async def is_complete() -> bool:
-            found = await self.web()
-            status, wanted = found["status"], found["spec"]["replicas"]
-            return bool(
-                status.get("observedGeneration", 0) >= found["metadata"]["generation"]
-                and status.get("updatedReplicas", 0) == status.get("replicas") == wanted
-                and status.get("availableReplicas", 0) == wanted
-            )
+            return complete(await self.web())
 
         await self.until(is_complete, "the rollout has not ended")
 

@@ -97,6 +97,21 @@ class TestADeployment:
         found = a(**fields)
         assert (found.verdict, found.complete, found.words) == (verdict, complete, words)
 
+    @pytest.mark.parametrize(
+        ("fields", "standing"),
+        [
+            ({"paused": True, "updated": 1}, True),
+            ({"paused": True, "updated": 0, "total": 0, "available": 0}, True),
+            ({"paused": True, "updated": 1, "available": 2}, False),
+            ({"updated": 1, "refused": "exceeded quota"}, False),
+            ({"updated": 1}, False),
+        ],
+    )
+    def test_starts_no_pod_while_it_is_paused_and_all_of_them_serve(
+        self, fields: dict[str, Any], standing: bool
+    ) -> None:
+        assert a(**fields).standing == standing
+
     def test_scaled_up_during_its_rollout_has_more_to_do(self) -> None:
         assert a(wanted=5).verdict == "going"
 

@@ -153,6 +153,8 @@ def mixed(
         began = content.version if isinstance(content, ConfigRecord) else 0
     if entry.progress.complete and not 0 < began < record.complete_at:
         return record
+    if entry.progress.standing and began > version_number(record.resource_version):
+        return record
     for c in entry.consumed:
         found = _compared(entry, c, content, key_id) if c.config == config else None
         if found is None:
