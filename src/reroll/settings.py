@@ -129,12 +129,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Name of the Lease by which they do."""
     lease_namespace: str = ""
     """Its namespace; empty: the controller's own (or the context's)."""
-    actors: Annotated[int, Meta(ge=1, le=500)] = 40
+    actors: Annotated[int, Meta(ge=1, le=500)] = 100
     """Workloads acted on at once, at most: fewer while the server takes longer to answer, so that an unrelated change
     does not wait behind a crowd."""
     actors_min: Annotated[int, Meta(ge=1, le=500)] = 4
     """But not fewer than these, or than `actors` where that is lower."""
-    max_in_flight: Annotated[int, Meta(ge=1, le=1000)] = 60
+    max_in_flight: Annotated[int, Meta(ge=1, le=1000)] = 120
     """Requests waiting for an answer at once."""
     field_manager: Annotated[str, Meta(min_length=1, max_length=128)] = "reroll"
     """The name under which the API server records what reroll changes."""

@@ -126,11 +126,11 @@ def controller(
     webhook_url
         Call this address for each change of a config object, and roll nothing.
     actors
-        Workloads acted on at once, at most: fewer while the server takes longer to answer. Default 40.
+        Workloads acted on at once, at most: fewer while the server takes longer to answer. Default 100.
     actors_min
         But not fewer than these. Default 4.
     max_in_flight
-        Requests waiting for an answer at once. Default 60.
+        Requests waiting for an answer at once. Default 120.
     field_manager
         Name under which the API server records what reroll changes. Default `reroll`.
     listen

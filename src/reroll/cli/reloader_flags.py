@@ -91,7 +91,7 @@ OWN: Final = (
         "path of a kubeconfig; default KUBECONFIG, ~/.kube/config, or the service account",
     ),
     Flag("context", "text", "context of the kubeconfig"),
-    Flag("actors", "text", "workloads acted on at once, at most; default 40"),
+    Flag("actors", "text", "workloads acted on at once, at most; default 100"),
     Flag("custom-kinds", "text", "further kinds of workload, as `reroll controller` takes them"),
     Flag("key-namespace", "text", "namespace of the Secret that holds the digest key"),
     Flag("key-secret", "text", "name of that Secret; default reroll-digest-key"),

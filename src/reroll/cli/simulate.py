@@ -76,9 +76,9 @@ def simulate(
     namespace
         Work in this namespace only; may be given several times.
     actors
-        Workloads acted on at once. Default 40.
+        Workloads acted on at once. Default 100.
     max_in_flight
-        Requests waiting for an answer at once. Default 60.
+        Requests waiting for an answer at once. Default 120.
     """
     import gc
     import sys

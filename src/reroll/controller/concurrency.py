@@ -19,10 +19,10 @@ from typing import Final
 
 from msgspec import Struct
 
-ALLOWANCE: Final = 0.25
+ALLOWANCE: Final = 0.125
 """Seconds that an answer may take longer than with few in flight."""
 
-FIRST: Final = 20
+FIRST: Final = 40
 """The limit before anything is known."""
 
 _STEPS: Final = 4

@@ -297,7 +297,9 @@ class Client:
         if self._session is None or self._session.closed or generation != self._session_generation:
             old = self._session
             context = self.config.ssl_context()
-            connector = aiohttp.TCPConnector(limit=0, ssl=context if context is not None else True)
+            connector = aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=60.0, ssl=context if context is not None else True
+            )
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 proxy=self.config.proxy,
