@@ -237,6 +237,7 @@ class ConfigObjects:
             flags=self.flags,
             arrived=arrived,
             ignored=self._selected is not None and not self._selected(meta.labels or {}),
+            immutable=bool(obj.immutable),
         )
         was_outdated = config in self._outdated
         self._outdated.discard(config)

@@ -27,6 +27,7 @@ from reroll.core.kinds import (
 )
 from reroll.core.marks import NATIVE, MarkStyle
 from reroll.core.numbers import whole_number
+from reroll.core.pointing import of_sources, points_of
 from reroll.core.progress import (
     FOLLOWED,
     RolloutStatus,
@@ -87,11 +88,13 @@ class ConfigMapObject(Struct, gc=False, rename="camel"):
     metadata: ObjectMeta
     data: dict[str, str] | None = None
     binary_data: dict[str, str] | None = None
+    immutable: bool | None = None
 
 
 class SecretObject(Struct, gc=False):
     metadata: ObjectMeta
     data: dict[str, str] | None = None
+    immutable: bool | None = None
 
 
 class NamespaceObject(Struct, gc=False):
@@ -322,6 +325,7 @@ def config_record(
     flags: Flags,
     arrived: float,
     ignored: bool = False,
+    immutable: bool = False,
 ) -> ConfigRecord:
     """What is kept of a ConfigMap or Secret. `content` is (sorted keys, digests joined).
 
@@ -333,9 +337,10 @@ def config_record(
     marked, matchable, shared_with = flags(meta.annotations) if meta.annotations else (False, False, "")
     ignored = ignored or marked
     if previous is not None and previous.digests == joined and previous.keys == keys:
-        if (previous.ignored, previous.matchable, previous.shared_with) == (ignored, matchable, shared_with):
-            return previous
-        return replace(previous, ignored=ignored, matchable=matchable, shared_with=shared_with)
+        after = replace(
+            previous, ignored=ignored, matchable=matchable, shared_with=shared_with, immutable=immutable
+        )
+        return previous if after == previous else after
     stamp = last_change(meta, _DATA_FIELDS)
     return ConfigRecord(
         keys=_share(keys),
@@ -346,6 +351,7 @@ def config_record(
         ignored=ignored,
         matchable=matchable,
         shared_with=shared_with,
+        immutable=immutable,
         rewritten=not first_content(meta, stamp),
     )
 
@@ -406,7 +412,7 @@ def workload_record(
         template = _decode_template(obj.spec.template)
         own = template.metadata.annotations
         template_annotations = relevant(own) if own else {}
-        refs = references(template)
+        refs = of_sources(references(template), points_of(own) if own else {})
         carrier = next((c.name for c in template.spec.containers or () if c.name), "")
         hashed, mark = hash_and_mark(obj.spec.template, style.take)
         if (

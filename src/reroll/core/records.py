@@ -104,6 +104,8 @@ class Reference(Struct, frozen=True, gc=False):
     """False where a restart does not help (imagePullSecrets and the like): found, explained, never acted on."""
     container: str = ""
     """The first regular container that consumes it here; "" where only others do."""
+    copy: str = ""
+    """The immutable version that the template names in place of `name` (`core.pointing`); "": none."""
 
 
 class Change(Struct, frozen=True, gc=False):
@@ -149,6 +151,8 @@ class ConfigRecord(Struct, frozen=True, gc=False):
     mounted: tuple[tuple[tuple[str, ...], bytes], ...] = ()
     """Further contents, (keys, digests), that pods have mounted at their start, and later than this one
     (SecretProviderClass only; see `reroll.core.mounts`)."""
+    immutable: bool = False
+    """The API server lets nobody change its content: it is its own version."""
     rewritten: bool = False
     """This is not its first content, and a pod may have started with an earlier one: see `first_content`."""
 

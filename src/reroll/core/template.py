@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from reroll.core.marks import NATIVE
+from reroll.core.pointing import to_sources
 
 
 class ObjectRef(Struct, gc=False):
@@ -204,15 +205,19 @@ def hash_and_mark(
     `take` takes the marks out and says what they were (`MarkStyle.take`); by default reroll's own.
 
     It covers every field, not only those above, so that it differs whenever somebody else started a rollout
-    (rule 4 of the design). It is recorded on the workload and compared after upgrades of the API server, so it
-    is made of decoded values and takes as equal what means the same: another order of keys, another way to
-    write a number, null and absent, an empty metadata and none. (API servers before 1.34 write
+    (rule 4 of the design). Versions of configuration count as their sources (`core.pointing`), so that to point it at
+    another one is no change by somebody else. It is recorded on the workload and compared after upgrades of the API
+    server, so it is made of decoded values and takes as equal what means the same: another order of keys, another
+    way to write a number, null and absent, an empty metadata and none. (API servers before 1.34 write
     ``creationTimestamp: null`` into every template, later ones don't.)
 
     Raises msgspec.DecodeError where the template is not JSON.
     """
     template = _decode(template_json)
-    mark = (take or NATIVE.take)(template) if isinstance(template, dict) else None
+    mark = None
+    if isinstance(template, dict):
+        to_sources(template)
+        mark = (take or NATIVE.take)(template)
     canonical = _encode(template)
     if b":null" in canonical or b'"metadata":{}' in canonical:
         canonical = _encode(_pruned(template))
