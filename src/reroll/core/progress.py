@@ -118,7 +118,8 @@ class Progress(Struct, frozen=True, gc=False):
     """Seconds that its spec grants for one more pod to be new: progressDeadlineSeconds, or minReadySeconds where its
     kind has no deadline; 0 where it says neither."""
     standing: bool = False
-    """It waits for a person, and every pod that exists is available: its controller replaces none, and none starts."""
+    """It is paused, and every pod that exists is available: its controller replaces none, and none starts. Where older
+    pods wait to be deleted (OnDelete, a partition), each that is deleted starts anew."""
 
     @property
     def ended(self) -> bool:
@@ -224,14 +225,14 @@ def _deployment(s: RolloutStatus, since: float) -> Progress:
     if complete and s.available >= s.updated:
         return _ended(s, "new and available")
     if s.paused and not complete:
-        return _blocked(s, f"it is paused: {_some(s.updated, s.wanted)} new")
+        paused = _blocked(s, f"it is paused: {_some(s.updated, s.wanted)} new")
+        return replace(paused, standing=s.available >= s.total)
     if s.deadline and not (s.judged and s.judged < since):
         within = f" of {s.within} s" if s.within is not None else ""
         words = f"it made no progress within its deadline{within}: {_some(s.available, s.wanted)} available"
         return Progress("failed", words, s.updated, s.wanted, s.ending, complete, s.judged)
     if s.refused and s.updated < s.wanted:
-        # Its controller tries again, and pods may start at any time.
-        return replace(_blocked(s, f"its pods can't be created: {s.refused}"), standing=False)
+        return _blocked(s, f"its pods can't be created: {s.refused}")
     if s.updated < s.wanted:
         words = f"{_some(s.updated, s.wanted)} new"
     elif s.total > s.updated:
@@ -286,8 +287,7 @@ def _argo_rollout(s: RolloutStatus) -> Progress:
     if s.restarting:
         return Progress("going", "its controller restarts its pods", 0, s.wanted)
     if s.phase == "Paused":
-        # Also of its own, for a step of a canary: it goes on by itself.
-        return replace(_blocked(s, f"it is paused: {s.message}".rstrip(": ")), standing=False)
+        return _blocked(s, f"it is paused: {s.message}".rstrip(": "))
     if s.phase not in ("Healthy", ""):
         words = f"it is {s.phase.lower()}" + (f": {s.message}" if s.message else "")
         return Progress("going", words, s.updated, s.wanted, complete=complete)
@@ -314,7 +314,7 @@ def _no_pods(s: RolloutStatus) -> Progress:
 
 
 def _blocked(s: RolloutStatus, words: str) -> Progress:
-    return Progress("blocked", words, s.updated, s.wanted, s.ending, standing=s.available >= s.total)
+    return Progress("blocked", words, s.updated, s.wanted, s.ending)
 
 
 def _pods(number: int) -> str:
