@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 from reroll.controller.clock import steady_time
 from reroll.controller.content_history import ContentHistory
@@ -20,6 +20,7 @@ from reroll.controller.tombstones import Tombstones
 from reroll.core.digests import DigestKey, config_map_digests, keyed, secret_digests
 from reroll.core.observe import ConfigMapObject, SecretObject, changed_back, config_record, version_number
 from reroll.core.records import Change, ConfigId, ConfigKind, ConfigRecord, ConfigState, Missing, Unknown
+from reroll.core.version_name import config_map_suffix
 
 MISSING = Missing()
 UNREAD = Unknown("its content is not read yet", reading=True)
@@ -73,6 +74,19 @@ def content(obj: ConfigMapObject | SecretObject, key: DigestKey) -> Content:
     return secret_digests(obj.metadata.namespace, obj.metadata.name, obj.data, key)
 
 
+def version_suffix(obj: ConfigMapObject | SecretObject) -> str:
+    """The suffix of a version with this content, where it takes the values to tell (`core.version_name`)."""
+    return config_map_suffix(obj.data, obj.binary_data) if isinstance(obj, ConfigMapObject) else ""
+
+
+def _no_suffix(obj: ConfigMapObject | SecretObject) -> str:
+    """Of an object that carries digests in place of its values."""
+    return ""
+
+
+_OF_VALUES: Final = content
+
+
 class ConfigObjects:
     """The cache. All methods are called from the event loop, and none blocks.
 
@@ -99,6 +113,7 @@ class ConfigObjects:
         self._read_all = read_all
         self._selected = selected
         self._content = content
+        self._suffix = version_suffix if content is _OF_VALUES else _no_suffix
         self._held: dict[ConfigKind, dict[str, dict[str, ConfigRecord | Unknown]]] = {
             "configmap": {},
             "secret": {},
@@ -238,6 +253,7 @@ class ConfigObjects:
             arrived=arrived,
             ignored=self._selected is not None and not self._selected(meta.labels or {}),
             immutable=bool(obj.immutable),
+            suffix=self._suffix(obj),
         )
         was_outdated = config in self._outdated
         self._outdated.discard(config)

@@ -46,6 +46,7 @@ class Writer:
             tell=self._term.reporter,
             now=self._now(),
             manager=self._store.field_manager,
+            key=self._store.configs.key,
         )
 
     async def write(self, entry: Entry, decision: Decision, patch: Patch) -> None:

@@ -74,6 +74,7 @@ class _Wire(msgspec.Struct, gc=False, omit_defaults=True):
     left: _Pods = 0
     of: _Pods = 0
     by: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    versions: dict[str, _Key] = {}
 
 
 _decode = msgspec.json.Decoder(_Wire).decode
@@ -93,6 +94,7 @@ def encode(applied: Applied) -> str:
         left=applied.left,
         of=applied.of,
         by=applied.by,
+        versions=applied.versions,
     )
     return msgspec.json.encode(wire, order="sorted").decode()
 
@@ -120,6 +122,7 @@ def decode(value: str) -> Applied:
         left=wire.left,
         of=wire.of,
         by=wire.by,
+        versions=wire.versions,
     )
 
 
@@ -132,6 +135,9 @@ def _check(wire: _Wire) -> None:
             words.append(keys)
         else:
             words += [*(keys or {}), *(keys or {}).values()]
+    for short, copy in wire.versions.items():
+        ConfigId.read(short, "")
+        words.append(copy)
     if not all(map(str.isprintable, words)):
         raise ValueError("there are control characters in it")
     if wire.of and wire.left > wire.of:

@@ -31,12 +31,18 @@ from reroll.core.records import (
     WorkloadRecord,
 )
 from reroll.core.roll import cannot_start, decided_at, how_to_roll, latest, roll
+from reroll.core.versioned import point, told, unpointed, with_versions
 from reroll.core.what_runs import what_runs
 
 
 def decide(s: Situation) -> Decision:
     """The decision for one workload. Pure; never raises for any content of the records."""
     decision = _decide(s)
+    if decision.applied is not None:
+        pointed = decision.kind is Kind.ROLL and decision.how is How.VERSION
+        applied = with_versions(s, decision.applied, moved=pointed)
+        decision = replace(decision, applied=applied)
+    decision = told(s, decision)
     pause = s.policy.pause
     if pause is None or pause.since is None or s.workload.deleting:
         return decision
@@ -293,6 +299,9 @@ def _settled(
         reason = f"recorded, nothing to roll: {', '.join(new)}"
     elif dropped and not seen:
         reason = f"it no longer consumes {', '.join(dropped)}"
+    elif plain := unpointed(s):
+        blocked = [f.blocked for f in findings if f.blocked]
+        return point(s, plain, replace(_still_owed(before, after), again=0), notes, blocked)
     else:
         runs, words = what_runs(s, before)
         return Decision(Kind.SKIP, words, notes=notes, runs=runs)

@@ -69,6 +69,8 @@ class How(Enum):
     """Its own controller is told to restart its pods (mode `restart` of a kind that has a field for it)."""
     AGAIN = "again"
     """It is deleted and created again (Job)."""
+    VERSION = "version"
+    """Its template is pointed at immutable copies of its configuration (mode `version`)."""
     INSTANTIATE = "instantiate"
     """A Job is started from it (CronJob)."""
 

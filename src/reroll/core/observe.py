@@ -326,10 +326,12 @@ def config_record(
     arrived: float,
     ignored: bool = False,
     immutable: bool = False,
+    suffix: str = "",
 ) -> ConfigRecord:
     """What is kept of a ConfigMap or Secret. `content` is (sorted keys, digests joined).
 
-    `arrived` is the time of its arrival on a watch, 0 when a list found it. The same content keeps the time
+    `suffix`: of the name of a version with this content, where that is known from its values. `arrived` is the time of
+    its arrival on a watch, 0 when a list found it. The same content keeps the time
     of its change; if nothing at all differs, `previous` itself is returned. `ignored`: nothing may follow it, whatever
     its annotations say.
     """
@@ -352,6 +354,7 @@ def config_record(
         matchable=matchable,
         shared_with=shared_with,
         immutable=immutable,
+        suffix=suffix,
         rewritten=not first_content(meta, stamp),
     )
 

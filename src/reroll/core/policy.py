@@ -54,7 +54,7 @@ ON_CONFIG: Final = (MATCH, SHARE_WITH)
 MARKS: Final = (APPLIED, CONFIG, RESTARTING, STANDS_IN_FOR)
 """What reroll writes itself: never policy."""
 
-MODES: Final = ("rollout", "restart")
+MODES: Final = ("rollout", "restart", "version")
 DEFAULT_MODE: Final = "rollout"
 SETTLE_LIMIT: Final = 3600.0
 

@@ -153,6 +153,8 @@ class ConfigRecord(Struct, frozen=True, gc=False):
     (SecretProviderClass only; see `reroll.core.mounts`)."""
     immutable: bool = False
     """The API server lets nobody change its content: it is its own version."""
+    suffix: str = ""
+    """Of the name of the version with this content (ConfigMap only, see `core.versioned.suffix_of`); "": not known."""
     rewritten: bool = False
     """This is not its first content, and a pod may have started with an earlier one: see `first_content`."""
 
@@ -211,6 +213,8 @@ class Applied(Struct, frozen=True, gc=False):
     """How many pods there were then."""
     by: str = ""
     """Because of whom."""
+    versions: dict[str, str] = {}
+    """By `ConfigId.short`: the immutable copy with the content that is recorded (mode `version`)."""
 
     def same(self, other: Applied | None) -> bool:
         """Is the same configuration recorded, of the same template?"""

@@ -17,6 +17,7 @@ _SAYS: Mapping[How, tuple[str, ...]] = {
     How.RESTART_AT: ("its own controller restarts its pods, its pod template stays as it is",),
     How.AGAIN: ("it is deleted and created again",),
     How.INSTANTIATE: ("a Job is started from it",),
+    How.VERSION: ("it is pointed at immutable versions",),
 }
 
 
@@ -33,7 +34,7 @@ def roll(
     """Have its pods replaced. `again`: how often its mark was written again by now, for the same content."""
     w, how = s.workload, how_to_roll(s)
     pause = _pause(s, how)
-    if how is How.TEMPLATE:
+    if how in (How.TEMPLATE, How.VERSION):
         if w.paused:
             notes += ("it is paused: its pods follow when it is resumed",)
         if w.on_delete:
@@ -41,12 +42,12 @@ def roll(
         if w.partition:
             notes += (f"its partition is {w.partition}: pods of lower ordinals follow when that is lowered",)
     mark = None
-    if how in (How.TEMPLATE, How.AGAIN):
+    if how in (How.TEMPLATE, How.VERSION, How.AGAIN):
         mark = (
             _mark_again(s, after) if again else s.marks.next(w, after, stale, since=_unless_known(s, since))
         )
     after = replace(after, at=decided_at(s))
-    if how in (How.TEMPLATE, How.RESTART_AT) and s.progress is not None:
+    if how in (How.TEMPLATE, How.VERSION, How.RESTART_AT) and s.progress is not None:
         present = w.mark if mark is None else mark
         after = replace(after, mark=mark_id(present), since=int(since) or int(s.now), again=again)
     return Decision(
@@ -109,6 +110,8 @@ def how_to_roll(s: Situation) -> How:
     kind = s.kind
     if kind is JOB:
         return How.AGAIN
+    if s.policy.mode == "version" and s.workload.template_of is None:
+        return How.VERSION
     if kind is CRON_JOB:
         return How.INSTANTIATE if s.policy.instantiate else How.TEMPLATE
     if s.policy.mode == "restart" or s.workload.template_of is not None:
@@ -119,7 +122,7 @@ def how_to_roll(s: Situation) -> How:
 def _pause(s: Situation, how: How) -> float | None:
     """Since when it is to be paused as it is rolled; None: it is not. What a person has paused is left alone."""
     pause = s.policy.pause
-    if pause is None or not pause.period or s.workload.paused or how is not How.TEMPLATE:
+    if pause is None or not pause.period or s.workload.paused or how not in (How.TEMPLATE, How.VERSION):
         return None
     return s.now
 

@@ -33,10 +33,9 @@ _ESCAPED: Final = str.maketrans(
 _LINE: Final = 70
 
 
-def suffix_hash(value: Mapping[str, Any]) -> str:
-    """The suffix of a ConfigMap or Secret, given as decoded from YAML, with base64 as it is written there.
-
-    Raises ValueError for another kind.
+def suffix_hash(value: Mapping[str, Any], length: int = LENGTH) -> str:
+    """The suffix of a ConfigMap or Secret, given as decoded from YAML, with base64 as it is written there; a longer one
+    than kustomize's begins with that. Raises ValueError for another kind.
     """
     kind = value.get("kind")
     hashed: dict[str, Any]
@@ -50,12 +49,12 @@ def suffix_hash(value: Mapping[str, Any]) -> str:
         raise ValueError(f"a {kind} is not given a hash for a suffix: only ConfigMaps and Secrets are")
     if isinstance(found := value.get(extra), dict):
         hashed[extra] = found
-    return encode(hashlib.sha256(go_json(hashed).encode("utf-8", "surrogatepass")).hexdigest())
+    return encode(hashlib.sha256(go_json(hashed).encode("utf-8", "surrogatepass")).hexdigest(), length)
 
 
-def encode(hexadecimal: str) -> str:
-    """The first ten hexadecimal digits, those that could spell a word replaced by letters that can't."""
-    return hexadecimal[:LENGTH].translate(_LETTERS)
+def encode(hexadecimal: str, length: int = LENGTH) -> str:
+    """The first hexadecimal digits, those that could spell a word replaced by letters that can't."""
+    return hexadecimal[:length].translate(_LETTERS)
 
 
 def go_json(value: object) -> str:

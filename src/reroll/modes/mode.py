@@ -6,17 +6,19 @@ made anew for each term of leadership, so whatever it remembers ends with that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from reroll.core.decision import Decision
+from reroll.core.digests import DigestKey, secret_digests
 from reroll.core.kinds import WorkloadKind
 from reroll.core.marks import MarkStyle
 from reroll.core.policy import Policy
-from reroll.core.records import WorkloadId, WorkloadRecord
+from reroll.core.records import ConfigId, WorkloadId, WorkloadRecord
+from reroll.core.version_name import config_map_suffix, secret_suffix
 from reroll.kube.client import MERGE_PATCH
 from reroll.kube.errors import ApiError, Conflict
 from reroll.kube.ports import Server, Writer
@@ -60,6 +62,15 @@ class Subject(Struct, frozen=True):
     """Seconds since the epoch."""
     manager: str
     """The field manager that this controller writes with."""
+    key: DigestKey
+    """The installation's, for the names of versions of Secrets."""
+
+    def suffix(self, config: ConfigId, obj: Mapping[str, Any], length: int) -> str:
+        """The suffix of the version of a ConfigMap or Secret with the content of this object, as the API has it."""
+        if config.kind == "secret":
+            keys, digests = secret_digests(config.namespace, config.name, obj.get("data"), self.key)
+            return secret_suffix(keys, digests, length)
+        return config_map_suffix(obj.get("data"), obj.get("binaryData"), length)
 
     @property
     def path(self) -> str:

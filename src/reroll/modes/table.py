@@ -12,6 +12,7 @@ from reroll.modes.pause import Resume
 from reroll.modes.recreate import Recreate
 from reroll.modes.restart import Evict, RestartAt
 from reroll.modes.rollout import Rollout
+from reroll.modes.version import Version
 
 
 class Modes:
@@ -24,6 +25,7 @@ class Modes:
             How.RESTART_AT: RestartAt(),
             How.AGAIN: Recreate(),
             How.INSTANTIATE: Instantiate(),
+            How.VERSION: Version(),
         }
         self._resume: Mode = Resume()
 
