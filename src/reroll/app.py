@@ -19,9 +19,11 @@ from typing import Any
 
 import structlog
 
+from reroll.controller.clock import steady_time
 from reroll.controller.concurrency import Limiter
 from reroll.controller.digest_key import DigestKeySecret, KeyInForce
 from reroll.controller.election import act_while_leading, election_of
+from reroll.controller.garbage import Garbage
 from reroll.controller.lead import STOP_WITHIN, Acting
 from reroll.controller.metrics import Metrics
 from reroll.controller.outside import Outside
@@ -113,6 +115,14 @@ class Controller:
             check_key=self.key.check,
             limiter=Limiter(min(settings.actors_min, settings.actors), settings.actors),
         )
+        self.garbage = Garbage(
+            self.client,
+            self.store,
+            self.metrics,
+            namespaces=settings.namespaces,
+            config_kinds=self.config_kinds,
+            now=steady_time,
+        )
         self.presence = ReloaderPresence(
             self.client,
             settings.namespaces or ("",),
@@ -180,7 +190,9 @@ class Controller:
         if self.outside.announcer is not None:
             await self.outside.announcer.act(self._stopping, STOP_WITHIN)
         else:
-            await self.acting.act(lambda workload: self.leading, self.settings.actors, self._stopping)
+            async with background() as start:
+                start(self.garbage.run(), "collect versions")
+                await self.acting.act(lambda workload: self.leading, self.settings.actors, self._stopping)
 
     # --- what others ask -----------------------------------------------------------------------------
 

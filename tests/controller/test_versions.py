@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
 
+from reroll.core.kinds import WORKLOAD_KINDS
 from reroll.core.pointing import VERSIONS
+from reroll.core.suffix_hash import suffix_hash
+from reroll.kube.resources import REPLICA_SETS
+from reroll.versions.collect import collect
+from reroll.versions.garbage import Plan
 from tests.conftest import Kubectl
 from tests.controller.conftest import NewWorkload, Stage
 
@@ -58,12 +64,12 @@ class Play:
         )
 
     async def pods(self, key: str) -> set[str]:
-        """What the environment of each pod of web is, by the content of the ConfigMap that it names."""
+        """What the environment of each running pod of web is, by the content of the ConfigMap that it names."""
         path = f"{self.stage.path('Pod')}?labelSelector=app%3Dweb"
         pods: list[Json] = json.loads(await self.stage.client.list_page(path))["items"]
         found = set()
         for pod in pods:
-            if "deletionTimestamp" in pod["metadata"]:
+            if "deletionTimestamp" in pod["metadata"] or pod["status"].get("phase") != "Running":
                 continue
             name = pod["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["name"]
             found.add((await self.copy(name))["data"][key])
@@ -174,7 +180,6 @@ async def test_a_secret_has_versions_whose_names_tell_nothing(
         copy = await play.copy(name, "Secret")
         assert (copy["immutable"], copy["type"]) == (True, "Opaque")
         assert copy["data"] == (await stage.get("Secret", "db"))["data"]
-        from reroll.core.suffix_hash import suffix_hash
 
         assert name != f"db-{suffix_hash({**copy, 'kind': 'Secret'})}", "kustomize's is a hash of the value"
 
@@ -249,3 +254,101 @@ async def test_a_restart_of_the_controller_makes_and_rolls_nothing(
         await stage.quiet(control)
         assert await stage.rollouts("web") == 1
         assert await play.copies() == [first]
+
+
+class TestGarbage:
+    """One pass after the other, at times of the test's choosing."""
+
+    async def pass_at(self, stage: Stage, hours: float) -> Plan:
+        kinds = [known for known in WORKLOAD_KINDS.values() if not known.optional]
+        return await collect(stage.client, kinds, time.time() + hours * 3600, namespaces=(stage.namespace,))
+
+    async def versions(self, stage: Stage, play: Play, count: int) -> list[str]:
+        names = [await play.pointed()]
+        for number in range(2, count + 1):
+            await stage.set("ConfigMap", "app", {"a": str(number)})
+            names.append(await play.pointed(names[-1]))
+        await stage.complete("web")
+        return names
+
+    async def test_what_the_history_of_a_workload_names_is_never_deleted(
+        self, stage: Stage, play: Play, new_workload: NewWorkload, kubectl: Kubectl
+    ) -> None:
+        async with stage.controller():
+            await stage.config_map("app", {"a": "1"})
+            await stage.create(new_workload("web", annotations=MODE, container=ENV, revisionHistoryLimit=1))
+            names = await self.versions(stage, play, 6)
+        await stage.until(lambda: self._replica_sets(stage, 2), "the history was not cut")
+        marked = await self.pass_at(stage, 2)
+        assert {copy.config.name for copy in marked.mark} == set(names[:3])
+        assert await play.copies() == sorted(names), "nothing goes before it was marked for a while"
+        assert not (await self.pass_at(stage, 2.01)).delete
+        gone = await self.pass_at(stage, 3)
+        assert {copy.config.name for copy in gone.delete} == set(names[:3])
+        assert await play.copies() == sorted(names[3:])
+        kubectl("rollout", "undo", "deployment/web", "-n", stage.namespace)
+        assert await play.names() == names[4], "an undo finds what it goes back to"
+
+    async def _replica_sets(self, stage: Stage, most: int) -> bool:
+        path = REPLICA_SETS.path(stage.namespace)
+        return len(json.loads(await stage.client.list_page(path))["items"]) <= most
+
+    async def test_what_comes_back_between_the_mark_and_the_end_stays(
+        self, stage: Stage, play: Play, new_workload: NewWorkload
+    ) -> None:
+        async with stage.controller():
+            await stage.config_map("app", {"a": "1"})
+            await stage.create(new_workload("web", annotations=MODE, container=ENV, revisionHistoryLimit=0))
+            names = await self.versions(stage, play, 5)
+            await stage.until(lambda: self._replica_sets(stage, 1), "the history was not cut")
+            assert {copy.config.name for copy in (await self.pass_at(stage, 2)).mark} == set(names[:2])
+            await stage.set("ConfigMap", "app", {"a": "1"})
+            assert await play.pointed(names[-1]) == names[0]
+            found = await self.pass_at(stage, 3)
+            assert {copy.config.name for copy in found.delete} == {names[1]}
+            assert names[0] in await play.copies()
+
+
+async def test_a_version_whose_rollout_failed_goes_no_further(
+    stage: Stage, play: Play, new_workload: NewWorkload
+) -> None:
+    nodes = len(json.loads(await stage.client.list_page("/api/v1/nodes"))["items"])
+    made = new_workload(
+        "web",
+        annotations=MODE,
+        container=ENV,
+        replicas=nodes,
+        progressDeadlineSeconds=2,
+        strategy={"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+    )
+    # Where no pod may be beside another one of it, one more finds no node: its rollout fails.
+    apart = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}}}
+    made["spec"]["template"]["spec"]["affinity"] = {
+        "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [apart]}
+    }
+    await stage.config_map("app", {"a": "1"})
+    await stage.create(made)
+    async with stage.controller() as control:
+        first = await play.pointed()
+        await stage.complete("web")
+        no_room = {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+        await stage.patch("Deployment", "web", {"spec": {"strategy": no_room}})
+        await stage.set("ConfigMap", "app", {"a": "broken"})
+        second = await play.pointed(first)
+        await stage.until(lambda: told(stage, "RolloutFailed"), "the rollout did not fail")
+        assert await play.pods("a") == {"1"}, "what works runs on"
+        assert (await play.copy(second))["metadata"]["annotations"]["reroll.dev/failed"] == "deployment/web"
+
+        await stage.create(new_workload("api", annotations=MODE, container=ENV))
+        await stage.adopted("api")
+        await stage.until(lambda: held(stage, "api"), "nobody was told that it waits")
+        assert await play.names("api") == "app"
+        await stage.set("ConfigMap", "app", {"a": "2"})
+        third = await play.pointed(second, "api")
+        assert (await play.copy(third))["data"] == {"a": "2"}, "another content goes on"
+        assert await play.pointed(second) == third
+        await stage.idle(control)
+
+
+async def held(stage: Stage, name: str) -> list[Json]:
+    return [event for event in await stage._all_events(name) if "held back" in event["note"]]

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from reroll.controller.clock import steady_time
 from reroll.controller.entry import Entry
-from reroll.core.follow import Following, Report, begin, step
+from reroll.core.follow import Following, Outcome, Report, begin, step
 from reroll.core.proof import is_superseded
 from reroll.core.records import WorkloadId
 
@@ -43,12 +43,19 @@ Why: TypeAlias = Callable[[Entry], Awaitable[str]]
 """Asks the cluster why a rollout fails, in words; "" where nothing is found. Raises nothing."""
 
 
+Hold: TypeAlias = Callable[[Entry, Outcome], Awaitable[None]]
+"""Hears how a rollout stands before it is told, to hold what failed. Raises nothing."""
+
 _Rollout: TypeAlias = tuple[str, str, str, str]
 """What tells a rollout from every other one: uid, both parts of the revision, and when it was decided."""
 
 
 async def _unasked(entry: Entry) -> str:
     return ""
+
+
+async def _unheld(entry: Entry, outcome: Outcome) -> None:
+    return
 
 
 class Follow:
@@ -60,10 +67,11 @@ class Follow:
         counts: Counts,
         *,
         why: Why = _unasked,
+        hold: Hold = _unheld,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = steady_time,
     ) -> None:
-        self._ends, self._counts, self._why = ends, counts, why
+        self._ends, self._counts, self._why, self._hold = ends, counts, why, hold
         self._clock, self._now = clock, now
         self._following: dict[WorkloadId, Following] = {}
         self._ended: dict[WorkloadId, _Rollout] = {}
@@ -100,6 +108,8 @@ class Follow:
         if report is not None and report.outcome == "failed" and entry is not None:
             why = await self._why(entry)
             report = replace(report, words=f"{report.words}; {why}" if why else report.words)
+        if report is not None and entry is not None:
+            await self._hold(entry, report.outcome)
         self._report(workload, entry, following, report, late=late)
         return None if found.look_again is None else max(0.0, found.look_again - now)
 

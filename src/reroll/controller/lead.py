@@ -24,10 +24,12 @@ from reroll.controller.report import Reporter
 from reroll.controller.store import Store
 from reroll.controller.term import Term, Told
 from reroll.controller.worker import Worker
+from reroll.core.follow import Outcome
 from reroll.core.records import ConfigId, WorkloadId
 from reroll.kube.errors import ApiError
 from reroll.modes.mode import Api
 from reroll.rollouts.reasons import in_short
+from reroll.versions.hold import hold
 
 log = structlog.get_logger("reroll.controller")
 
@@ -107,7 +109,9 @@ class Lead:
     def __init__(self, acting: Acting, owns: Callable[[WorkloadId], bool]) -> None:
         self._acting, store = acting, acting.store
         reporter = acting.reporter()
-        self.term = Term(owns, reporter, store, Follow(reporter, acting.metrics, why=self._why))
+        self.term = Term(
+            owns, reporter, store, Follow(reporter, acting.metrics, why=self._why, hold=self._hold)
+        )
         self.queue: Queue[WorkloadId] = Queue(
             waited=acting.metrics.waited, places=lambda: acting.limiter.limit
         )
@@ -152,6 +156,11 @@ class Lead:
 
     def _is_known(self, workload: WorkloadId) -> bool:
         return self._acting.store.workload(workload) is not None
+
+    async def _hold(self, entry: Entry, outcome: Outcome) -> None:
+        """Let nobody else be pointed at the versions whose rollout failed (`controller.follow.Hold`)."""
+        await hold(self._acting.api, entry.record, outcome)
+        self.term.modes.version.look_again()
 
     async def _why(self, entry: Entry) -> str:
         """Why its rollout fails (`controller.follow.Why`)."""

@@ -23,7 +23,7 @@ from reroll.core.decision import Kind
 from reroll.core.kinds import KINDS, WORKLOAD_KINDS
 from reroll.core.progress import FOLLOWED
 
-Step: TypeAlias = Literal["watch", "read", "decide", "act"]
+Step: TypeAlias = Literal["watch", "read", "decide", "act", "collect"]
 """Where the way of one change can fail so that it is asked about again."""
 
 REASONS: Final = (

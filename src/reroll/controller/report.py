@@ -167,14 +167,15 @@ class Reporter:
             reference(subject, self._kinds), type="Warning", reason=reason, action=action, note=note
         )
 
-    def held(self, subject: About, why: str) -> None:
-        """Told when pods can't be evicted yet, and with "" when they could. Says so once."""
+    def held(self, subject: About, why: str, action: str = "Evict") -> None:
+        """Told when pods can't be evicted yet, or another `action` can't be taken, and with "" when it could. Says so
+        once."""
         workload = subject.record.id
         if why == self._held.get(workload, ""):
             return
         self._held[workload] = why
         if why:
-            self.warn(subject, "Held", "Evict", why)
+            self.warn(subject, "Held", action, why)
 
     def waits(self, subject: About, why: str) -> None:
         """Told when it waits, which is as it should be: no Event for it. Says so once."""

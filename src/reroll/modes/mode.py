@@ -35,8 +35,8 @@ class Teller(Protocol):
     def warn(self, subject: Subject, reason: str, action: str, note: str) -> None:
         """A Warning Event."""
 
-    def held(self, subject: Subject, why: str) -> None:
-        """Somebody stands in the way; "": no longer. Told once for each `why`."""
+    def held(self, subject: Subject, why: str, action: str = "Evict") -> None:
+        """Somebody stands in the way of this action; "": no longer. Told once for each `why`."""
 
     def waits(self, subject: Subject, why: str) -> None:
         """It waits, which is as it should be: told in the log, once for each `why`."""

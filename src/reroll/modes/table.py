@@ -19,13 +19,14 @@ class Modes:
     """One of each mode, for one term of leadership."""
 
     def __init__(self) -> None:
+        self.version = Version()
         self._by_how: dict[How, Mode] = {
             How.TEMPLATE: Rollout(),
             How.EVICT: Evict(),
             How.RESTART_AT: RestartAt(),
             How.AGAIN: Recreate(),
             How.INSTANTIATE: Instantiate(),
-            How.VERSION: Version(),
+            How.VERSION: self.version,
         }
         self._resume: Mode = Resume()
 

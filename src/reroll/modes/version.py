@@ -26,6 +26,7 @@ from reroll.modes.mode import Mode, Outcome, Patch, Subject, Wait
 from reroll.versions.copies import (
     FAILED,
     SOURCE,
+    UNUSED_SINCE,
     copy_of,
     decode_copies,
     next_ordinal,
@@ -36,8 +37,8 @@ from reroll.versions.copies import (
 _RESOURCES: Final = {"configmap": CONFIG_MAPS, "secret": SECRETS}
 
 _METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-_BELIEVED: Final = 60.0
-"""Seconds for which a copy is taken to exist after it was seen: garbage collection leaves younger ones alone."""
+_BELIEVED: Final = 5.0
+"""Seconds for which a copy that was seen is taken to exist, and not to be held: a crowd is pointed at it by then."""
 _NEWS: Final = 0.2
 """Seconds after which the watch has told of what was read ahead of it."""
 _AGAIN: Final = 10.0
@@ -72,6 +73,10 @@ class Version(Mode):
         subject.tell.held(subject, "")
         return Patch(_body(subject, decision, template, wanted))
 
+    def look_again(self) -> None:
+        """A copy may be held from here on: believe nothing that was seen."""
+        self._seen.clear()
+
     async def _have(self, subject: Subject, config: ConfigId, version: str) -> str | Wait:
         """See to it that there is a copy with the present content of this object; its name, or why it can't be had now.
 
@@ -84,16 +89,15 @@ class Version(Mode):
         path = _RESOURCES[config.kind].path(config.namespace, config.name)
         try:
             source: dict[str, Any] = msgspec.json.decode(await subject.api.get(path))
+            source["kind"] = _RESOURCES[config.kind].kind
+            if copy_name(config.name, subject.suffix(config, source, _LENGTHS[0])) != version:
+                return Wait(f"{short} has changed again, and the watch has not told of it yet", _NEWS)
+            found = await self._find_or_create(subject, config, source)
         except NotFound:
             return Wait(f"{short} was deleted, and the watch has not told of it yet", _NEWS)
-        source["kind"] = _RESOURCES[config.kind].kind
-        if copy_name(config.name, subject.suffix(config, source, _LENGTHS[0])) != version:
-            return Wait(f"{short} has changed again, and the watch has not told of it yet", _NEWS)
-        try:
-            found = await self._find_or_create(subject, config, source)
         except (Forbidden, Invalid) as error:
             why = f"its version {version} of {short} can't be created: {error}"
-            subject.tell.held(subject, why)
+            subject.tell.held(subject, why, "Point")
             return Wait(why, at_least=_AGAIN, failed=error.reason)
         if not isinstance(found, Wait):
             self._seen = {key: seen for key, seen in self._seen.items() if subject.now - seen[0] < _BELIEVED}
@@ -118,17 +122,22 @@ class Version(Mode):
                     there = await _read(subject, path)
             if there is None or not same_content(there, source):
                 continue
-            failed = (there["metadata"].get("annotations") or {}).get(FAILED)
-            if failed:
+            annotations = there["metadata"].get("annotations") or {}
+            failed = annotations.get(FAILED)
+            if failed and failed != f"{subject.record.id.kind.lower()}/{subject.record.id.name}":
                 why = (
                     f"{config.short(config.namespace)} is held back in its version {name}, whose rollout failed at "
                     f"{failed}: a new content goes on, and so does reroll retry {config.short(config.namespace)}"
                 )
-                subject.tell.held(subject, why)
+                subject.tell.held(subject, why, "Point")
                 return Wait(why, at_least=_AGAIN)
+            if annotations.get(UNUSED_SINCE):
+                # Garbage collection has an eye on it, and deletes no object that was touched since it looked.
+                body = msgspec.json.encode({"metadata": {"annotations": {UNUSED_SINCE: None}}})
+                await subject.api.patch(path, body)
             return name
         why = f"the names of versions of {config.short(config.namespace)} belong to other content"
-        subject.tell.held(subject, why)
+        subject.tell.held(subject, why, "Point")
         return Wait(why, at_least=_AGAIN)
 
     async def _ordinal(self, subject: Subject, config: ConfigId) -> int:

@@ -31,6 +31,8 @@ FAILED: Final = "reroll.dev/failed"
 """Annotation: the workload whose rollout to this version failed. No other is pointed at it until this is gone."""
 UNUSED_SINCE: Final = "reroll.dev/unused-since"
 """Annotation: when garbage collection first found that nothing names it."""
+KEEP: Final = "reroll.dev/keep"
+"""Annotation, by people: garbage collection leaves it alone, also where nothing names it that reroll can list."""
 IGNORE: Final = "reroll.dev/ignore"
 """Annotation: nothing follows it, whatever pattern its name matches. It never changes."""
 
@@ -70,7 +72,10 @@ class Copy(Struct, frozen=True):
     changed_by: str = ""
     changed_at: str = ""
     unused_since: float = 0.0
+    """When garbage collection found that nothing names it, in seconds since the epoch; 0: it did not."""
     failed: str = ""
+    kept: bool = False
+    """A person wants it to stay."""
 
 
 def source_label(source: str) -> str:
@@ -137,6 +142,7 @@ def read_copy(obj: Mapping[str, Any], kind: ConfigKind) -> Copy | None:
         changed_at=annotations.get(CHANGED_AT, ""),
         unused_since=epoch(annotations.get(UNUSED_SINCE)),
         failed=annotations.get(FAILED, ""),
+        kept=annotations.get(KEEP) == "true",
     )
 
 
