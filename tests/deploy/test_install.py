@@ -367,11 +367,11 @@ async def use_everything(
         assert await running.generations() == dict.fromkeys(KINDS, 5) | {"deployment": 7, "job": 1}
 
 
-def guard() -> str:
-    """The admission policy that docs/security.md proposes."""
+def guard(name: str = "reroll-only-annotates") -> str:
+    """An admission policy that docs/security.md proposes."""
     text = (DEPLOY.parent / "docs" / "security.md").read_text()
     examples: list[str] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    (found,) = [example for example in examples if "ValidatingAdmissionPolicy" in example]
+    (found,) = [example for example in examples if f"policyName: {name}\n" in example]
     return found
 
 

@@ -10,6 +10,7 @@ import structlog
 
 from reroll.controller.metrics import Step
 from reroll.controller.store import Store
+from reroll.core.pointing import KINDS
 from reroll.core.records import ConfigKind
 from reroll.kube.errors import ApiError, Forbidden
 from reroll.versions.collect import Api, collect
@@ -45,7 +46,7 @@ class Garbage:
     ) -> None:
         self._api, self._store, self._counts = api, store, counts
         self._namespaces = tuple(namespaces) or ("",)
-        self._config_kinds = config_kinds
+        self._config_kinds = [kind for kind in config_kinds if kind in KINDS]
         self._now = now
         self._problem = ""
 
@@ -73,6 +74,9 @@ class Garbage:
             )
         except ApiError as error:
             self._failed(error)
+        except Exception:  # what stands in the objects of somebody must not end what everybody else needs
+            self._counts.failed("collect", "internal")
+            log.exception("versions were not collected: a fault of reroll")
         else:
             self._problem = ""
 
