@@ -9,6 +9,7 @@ import pytest
 
 from reroll.app import Controller
 from reroll.core.observe import STARTS_WITHIN
+from reroll.core.records import ConfigRecord
 from tests.conftest import Kubectl
 from tests.controller.conftest import NewWorkload, Stage
 
@@ -110,6 +111,41 @@ async def test_labels_and_annotations_of_a_config_object_roll_nothing(
     await stage.patch("ConfigMap", "app", {"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}}})
     await stage.quiet(control)
     assert await stage.rollouts("web") == 0
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
+async def test_what_changes_between_its_creation_and_its_adoption_is_a_change(
+    stage: Stage, new_workload: NewWorkload, kind: str
+) -> None:
+    """On a busy machine, much can happen until a new workload is decided on."""
+    make = stage.secret if kind == "Secret" else stage.config_map
+    fields = env("used", kind="secret" if kind == "Secret" else "configMap")
+    async with stage.controller() as control:
+        await make("app", {"used": "1"})
+        decide = control.store.ask
+        control.store.ask = lambda workload, cause: None
+        await stage.create(new_workload("web", **fields))
+        await stage.complete("web")
+        await stage.set(kind, "app", {"used": "2"})
+        await stage.until(lambda: is_held(control), "it was not seen")
+        control.store.ask = decide
+        for workload in list(control.store.workloads()):
+            control.store.ask(workload, None)
+        await stage.rolled("web", 1)
+        await stage.quiet(control)
+        assert await stage.rollouts("web") == 1
+
+
+async def is_held(control: Controller) -> bool:
+    """Have both watches brought all there is?"""
+    [entry] = control.store.entries()
+    state = control.store.configs.state(entry.consumed[0].config)
+    return (
+        entry.progress is not None
+        and entry.progress.ended
+        and isinstance(state, ConfigRecord)
+        and state.change.live
+    )
 
 
 async def test_many_changes_within_the_settle_time_are_one_rollout(

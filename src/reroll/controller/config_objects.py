@@ -85,6 +85,8 @@ def _no_suffix(obj: ConfigMapObject | SecretObject) -> str:
 
 
 _OF_VALUES: Final = content
+_MOST_PASSING: Final = 512
+"""Contents that are kept of what nobody follows."""
 
 
 class ConfigObjects:
@@ -125,6 +127,8 @@ class ConfigObjects:
         """Those that were not there before a list named them, and that are yet to be read."""
         self._gone: dict[ConfigId, Missing] = {}
         self._history = ContentHistory(now)
+        self._passing = ContentHistory(now, _MOST_PASSING)
+        """The same of what nobody follows, and somebody may begin to."""
         self._tombstones = Tombstones[ConfigId](now)
         self._newest: dict[ConfigId, int] = {}
         """The newest resourceVersion that was told of an object, where it is later than that of the content held: its
@@ -161,7 +165,8 @@ class ConfigObjects:
         """What was known of one at that version of the server."""
         # Also where it is in doubt: if it was older here, the read that is under way corrects the start.
         held = self._held[config.kind].get(config.namespace, {}).get(config.name)
-        return self._history.at(config, version) or held or self.state(config)
+        earlier = self._history.at(config, version) or self._passing.at(config, version)
+        return earlier or held or self.state(config)
 
     def states(self, config: ConfigId) -> list[tuple[int, ConfigState]]:
         """All states that it was seen in of late, the present one last, each with the version that began it; 0: not
@@ -269,9 +274,13 @@ class ConfigObjects:
             return
         created = held is None and self._missing(config)
         names[config.name] = record
-        if (previous is None or previous.version != record.version) and self._listener.followed(config):
-            self._history.add(config, (held or MISSING) if live else UNREAD, record.version)
-            self._listener.replaced(config, record, record.change)
+        if previous is None or previous.version != record.version:
+            if self._listener.followed(config):
+                self._history.add(config, (held or MISSING) if live else UNREAD, record.version)
+                self._listener.replaced(config, record, record.change)
+            elif live and previous is not None:
+                # Whoever consumes it may have been created before this, and be told of later.
+                self._passing.add(config, previous, record.version)
         if previous is not None:
             if previous.version != record.version:
                 self._listener.arrived("update", config, record.version)
@@ -375,6 +384,7 @@ class ConfigObjects:
         self._outdated = {config for config in self._outdated if not keyed(config.kind)}
         self._newest = {config: n for config, n in self._newest.items() if not keyed(config.kind)}
         self._history.forget(lambda config: keyed(config.kind))
+        self._passing.forget(lambda config: keyed(config.kind))
         for kind_of, namespace in list(self._collections):
             if kind_of in self._held and keyed(kind_of):
                 self._collections[kind_of, namespace] = "it is being read again"

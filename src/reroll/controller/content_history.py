@@ -22,8 +22,8 @@ MOST: Final = 4096
 class ContentHistory:
     """Earlier states of the objects that changed of late, as digests, by the version that ended each."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(self, now: Callable[[], float], most: int = MOST) -> None:
+        self._now, self._most = now, most
         self._order: deque[tuple[float, ConfigId]] = deque()
         self._states: dict[ConfigId, deque[tuple[int, ConfigState]]] = {}
 
@@ -32,7 +32,7 @@ class ContentHistory:
         now = self._now()
         self._order.append((now, config))
         self._states.setdefault(config, deque()).append((until, state))
-        while len(self._order) > MOST or self._order[0][0] < now - KEPT:
+        while len(self._order) > self._most or self._order[0][0] < now - KEPT:
             _, oldest = self._order.popleft()
             states = self._states[oldest]
             states.popleft()

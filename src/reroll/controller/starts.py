@@ -26,7 +26,7 @@ from reroll.core.records import (
     Unknown,
     WorkloadRecord,
 )
-from reroll.core.started import read_before_its_start, started_with
+from reroll.core.started import created_with, read_before_its_start, started_with
 
 
 class Contents(Protocol):
@@ -78,6 +78,14 @@ def noted(entry: Entry, contents: Contents, key_id: str, version: int) -> Worklo
     record = entry.record
     states = {c.config: contents.state_at(c.config, version) for c in entry.consumed}
     return _with(record, started_with(record, entry.consumed, states, key_id))
+
+
+def begun(entry: Entry, contents: Contents, key_id: str, version: int) -> WorkloadRecord:
+    """The record of a workload that was created at this version, and has no pods yet: the same."""
+    record = entry.record
+    states = {c.config: contents.state_at(c.config, version) for c in entry.consumed}
+    read = created_with(record, entry.consumed, states, key_id)
+    return record if read is None else replace(record, started_with=read)
 
 
 def corrected(

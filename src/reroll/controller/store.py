@@ -260,7 +260,7 @@ class Store:
         record = self._with_its_template(self._overlay.amended(record), previous)
         complete = how_far is not None and how_far.complete
         record = with_revisions(record, previous, complete=complete, fresh=fresh)
-        self._put(entry, record, how_far, live=live, seen=seen)
+        self._put(entry, record, how_far, live=live, seen=seen, fresh=fresh)
         if entry is not None or live:
             self._doubt(entry, self._workloads[workload])
 
@@ -299,6 +299,7 @@ class Store:
         *,
         live: bool,
         seen: bool,
+        fresh: bool = False,
     ) -> None:
         """Keep what a workload's record is now; `entry` is what was kept of it. Ask, unless nothing differs that a
         decision rests on."""
@@ -311,6 +312,8 @@ class Store:
         version, key_id = starts.since(previous, record, seen=seen), self.configs.key.id
         if live and seen and starts.pods_start(entry, kept):
             kept = replace(kept, record=starts.noted(kept, self.configs, key_id, version))
+        if fresh and kept.policy.enabled:
+            kept = replace(kept, record=starts.begun(kept, self.configs, key_id, version))
         if entry is not None and _pods_come(entry, kept):
             ahead = starts.mixed_ahead(kept, entry.record, self.configs, key_id, version)
             kept = replace(kept, record=ahead)

@@ -83,7 +83,7 @@ def _decide(s: Situation) -> Decision:
         names = ", ".join(config.short(home) for config in coming)
         return Decision(Kind.WAIT, f"{names} is being read")
     counting, notes = followed(s.consumed, s.states, home, recorded=recorded)
-    if before is None:
+    if w.applied is None or before is None:
         if not counting and not policy.on_create:
             return Decision(Kind.SKIP, "it consumes nothing that it follows", notes=notes)
         return _adopt(s, counting, notes)
@@ -201,10 +201,13 @@ def _is_coming(state: ConfigState) -> bool:
 def _adopt(s: Situation, counting: Sequence[Consumed], notes: tuple[str, ...]) -> Decision:
     w = s.workload
     configs: dict[str, AppliedKeys] = {}
+    began = w.started_with.configs if w.started_with is not None and w.started_with.key_id == s.key_id else {}
     for c in counting:
-        state = s.states[c.config]
-        if not isinstance(state, Unknown):
-            configs[c.config.short(w.id.namespace)] = current(state, c)
+        state, short = s.states[c.config], c.config.short(w.id.namespace)
+        if short in began:
+            configs[short] = began[short]  # what changed since it was created is a change
+        elif not isinstance(state, Unknown):
+            configs[short] = current(state, c)
     applied = Applied(template=w.template_hash, key_id=s.key_id, configs=configs)
     count = f"{len(configs)} config object{'' if len(configs) == 1 else 's'}"
     reason = f"seen for the first time: what it consumes ({count}) is recorded, nothing is rolled"

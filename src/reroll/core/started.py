@@ -44,6 +44,20 @@ def started_with(
     return Applied(w.template_hash, key_id, configs)
 
 
+def created_with(
+    w: WorkloadRecord, consumed: Sequence[Consumed], states: Mapping[ConfigId, ConfigState], key_id: str
+) -> Applied | None:
+    """What the pods of a workload read that was created when `states` held: what is adopted, though something changes
+    before that is decided. None where it is recorded already. What can't be told is adopted as it is found then."""
+    if w.applied is not None:
+        return None
+    home = w.id.namespace
+    configs: dict[str, AppliedKeys] = {}
+    for c in followed(consumed, states, home)[0]:
+        _read(configs, c, states[c.config], home)
+    return Applied(w.template_hash, key_id, configs)
+
+
 def read_before_its_start(w: WorkloadRecord, c: Consumed, state: ConfigState, key_id: str) -> Applied | None:
     """The same, where it turns out later that one object had another content when the pods started."""
     known = w.started_with or w.applied
