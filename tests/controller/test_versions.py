@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from reroll.core.kinds import WORKLOAD_KINDS
-from reroll.core.pointing import VERSIONS
 from reroll.core.suffix_hash import suffix_hash
 from reroll.kube.resources import REPLICA_SETS
 from reroll.versions.collect import collect
@@ -97,9 +96,8 @@ async def test_a_plain_edit_is_a_new_object_and_a_new_reference(
         assert copy["data"] == {"a": "1"}
         labels = copy["metadata"]["labels"]
         assert labels == {"team": "shop", "reroll.dev/source": "app", "reroll.dev/version": "1"}
-        assert json.loads((await play.template(kind=kind))["metadata"]["annotations"][VERSIONS]) == {
-            f"configmap/{first}": "app"
-        }
+        annotations = (await play.template(kind=kind))["metadata"]["annotations"]
+        assert annotations["version.reroll.dev/configmap.app"] == first
         await stage.set("ConfigMap", "app", {"a": "2"})
         second = await play.pointed(first, kind=kind)
         assert (await play.copy(second))["data"] == {"a": "2"}

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from reroll.core.observe import WorkloadObject, workload_record
-from reroll.core.pointing import VERSIONS, Named, named, pointed, points_of, to_sources
+from reroll.core.pointing import Named, annotation_of, named, pointed, points_of, to_sources
 from reroll.core.template import template_hash
 
 Json = dict[str, Any]
@@ -59,9 +59,9 @@ def test_each_place_that_a_container_reads_names_the_copy() -> None:
     assert left["volumes"][4]["csi"]["nodePublishSecretRef"] == {"name": "db"}
     assert left["volumes"][3]["configMap"] == {"name": "other"}
     assert left["containers"][0]["env"][0] == {"name": "PLAIN", "value": "app"}
-    assert json.loads(found["metadata"]["annotations"][VERSIONS]) == {
-        "configmap/app-v1": "app",
-        "secret/db-v1": "db",
+    assert found["metadata"]["annotations"] == {
+        "version.reroll.dev/configmap.app": "app-v1",
+        "version.reroll.dev/secret.db": "db-v1",
     }
 
 
@@ -121,24 +121,33 @@ def test_a_record_has_the_sources_and_says_which_copy_is_named() -> None:
     assert {each.name for each in record.references if not each.rolls} == {"db"}
 
 
+def test_a_name_that_is_too_long_for_a_key_stands_in_the_value() -> None:
+    long = "a" * 250
+    key, value = annotation_of("configmap", long, "copy")
+    assert len(key.partition("/")[2]) <= 63
+    assert points_of({key: value}) == {("configmap", "copy"): long}
+    other, _ = annotation_of("configmap", "a" * 249 + "b", "copy")
+    assert other != key
+
+
 @pytest.mark.parametrize(
-    "value",
+    ("key", "value"),
     [
-        "",
-        "{",
-        "[]",
-        '"a"',
-        '{"configmap/a": 1}',
-        '{"configmap/": "a"}',
-        '{"a": "b", "configmap/b": "", "pod/c": "d", "configmap/e": "e"}',
-        "[" * 100_000,
-        '{"configmap/a": "' + "b" * 100_000 + '"}',
+        ("configmap.app", ""),
+        ("configmap.app", " "),
+        ("configmap.app", "app"),
+        ("configmap.", "app-v1"),
+        ("configmap", "app-v1"),
+        ("pod.app", "app-v1"),
+        ("", "app-v1"),
+        ("configmap.app", "app-v1 app-v1"),
     ],
 )
-def test_nonsense_in_the_annotation_is_no_version(value: str) -> None:
-    assert points_of({VERSIONS: value}) == {}
+def test_nonsense_in_an_annotation_is_no_version(key: str, value: str) -> None:
+    annotations = {f"version.reroll.dev/{key}": value}
+    assert points_of(annotations) == {}
     template = a_template()
-    template["metadata"]["annotations"] = {VERSIONS: value}
+    template["metadata"]["annotations"] = annotations
     assert named(template)["configmap", "app"] == "app"
     assert json.dumps(pointed(template, V1))
     to_sources(template)
@@ -155,7 +164,10 @@ def test_nonsense_in_the_annotation_is_no_version(value: str) -> None:
             "spec": {"containers": None, "volumes": [None, {"configMap": None}]},
         },
         {"metadata": [], "spec": [1, {"containers": {"env": "x"}}]},
-        {"metadata": {"annotations": {VERSIONS: 5}}, "spec": {"volumes": [{"configMap": {"name": 7}}]}},
+        {
+            "metadata": {"annotations": {"version.reroll.dev/configmap.app": 5}},
+            "spec": {"volumes": [{"configMap": {"name": 7}}]},
+        },
     ],
 )
 def test_a_template_of_any_shape_is_taken(template: Json) -> None:

@@ -1,29 +1,29 @@
 """A pod template that names immutable versions of its configuration, in place of the objects that people edit. Pure.
 
-A version is a copy of a *source* (mode `version`). Which source a copy is of stands in an annotation of the template
-itself, so that it goes wherever the template goes: into ReplicaSets and ControllerRevisions, and back from there with
-``kubectl rollout undo``. What is decided about a workload is decided by its sources: `to_sources` is what a template
-means without versions, and the hash of a template is taken of that.
+A version is a copy of a *source* (mode `version`). Which copy stands for which source is said by annotations of the
+template itself, one for each source, so that it goes wherever the template goes: into ReplicaSets and
+ControllerRevisions, and back from there with ``kubectl rollout undo``. What is decided about a workload is decided by
+its sources: `to_sources` is what a template means without versions, and the hash of a template is taken of that.
 """
 
 from __future__ import annotations
 
 import copy
-import json
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-import msgspec
 from msgspec.structs import replace
 
 from reroll.core.places import PLACES
 from reroll.core.records import ConfigKind, Reference
 
-VERSIONS: Final = "reroll.dev/versions"
-"""The annotation of a pod template: a JSON object, from each copy (``configmap/app-9k2m4c5f6h``) to its source."""
+VERSION: Final = "version.reroll.dev/"
+"""Beginning of the annotations of a pod template: ``version.reroll.dev/configmap.app: app-9k2m4c5f6h``. They are single
+ones, because an admission policy can write those (docs/versions.md)."""
 
-LIMIT: Final = 65536
-"""Characters of the annotation that are read: the API server takes 262144 for all of an object's annotations."""
+_KEY: Final = 63
+"""Characters of the longest key of an annotation, behind its prefix."""
 
 Template: TypeAlias = dict[str, Any]
 Named: TypeAlias = tuple[ConfigKind, str]
@@ -41,20 +41,26 @@ _PLACES: Final = tuple(place for place in PLACES if place.kind in KINDS and plac
 def points_of(annotations: Mapping[str, str]) -> dict[Named, str]:
     """The sources of the copies that a template names, by its annotations. What can't be read is no copy, so that
     whoever writes nonsense there has the template taken as it stands."""
-    text = annotations.get(VERSIONS)
-    if not text or len(text) > LIMIT:
-        return {}
-    try:
-        found = _decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return {}
     points: dict[Named, str] = {}
-    for short, source in found.items():
-        kind, _, name = short.partition("/")
-        for known in KINDS:
-            if kind == known and name and source and name != source:
-                points[known, name] = source
+    for key, value in annotations.items():
+        if key.startswith(VERSION) and isinstance(value, str):
+            kind, _, short = key.removeprefix(VERSION).partition(".")
+            name, _, long = value.partition(" ")
+            source = long or short
+            for known in KINDS:
+                if kind == known and name and source and name != source:
+                    points[known, name] = source
     return points
+
+
+def annotation_of(kind: ConfigKind, source: str, name: str) -> tuple[str, str]:
+    """The key and value of the annotation that says that a template names this copy in place of this source. A name
+    that is too long for a key stands in the value."""
+    key = f"{kind}.{source}"
+    if len(key) <= _KEY:
+        return f"{VERSION}{key}", name
+    short = hashlib.sha256(source.encode()).hexdigest()[:8]
+    return f"{VERSION}{key[: _KEY - 9].rstrip('-.')}-{short}", f"{name} {source}"
 
 
 def of_sources(references: Sequence[Reference], points: Mapping[Named, str]) -> tuple[Reference, ...]:
@@ -87,18 +93,18 @@ def pointed(template: Template, names: Mapping[Named, str]) -> Template:
     the source itself. Others stay as they are."""
     after = copy.deepcopy(template)
     points = points_of(_annotations(template))
-    kept: dict[str, str] = {}
+    kept: dict[Named, str] = {}
     for holder, field, kind in _references(after):
         source = points.get((kind, holder[field]), holder[field])
         holder[field] = names.get((kind, source), holder[field])
         if holder[field] != source:
-            kept[f"{kind}/{holder[field]}"] = source
+            kept[kind, source] = holder[field]
     _annotate(after, kept)
     return after
 
 
 def to_sources(template: Template) -> None:
-    """Name the sources again, in place, and take the annotation out."""
+    """Name the sources again, in place, and take the annotations out."""
     points = points_of(_annotations(template))
     if points:
         for holder, field, kind in _references(template):
@@ -127,32 +133,30 @@ def _at(node: object, way: list[str]) -> Iterator[dict[str, Any]]:
             yield node
 
 
-def _annotations(template: Template) -> Mapping[str, str]:
+def _annotations(template: Template) -> dict[str, str]:
     metadata = template.get("metadata")
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
-    value = annotations.get(VERSIONS) if isinstance(annotations, dict) else None
-    return {VERSIONS: value} if isinstance(value, str) else {}
+    return annotations if isinstance(annotations, dict) else {}
 
 
-def _annotate(template: Template, points: Mapping[str, str]) -> None:
-    """Write the annotation; without any point, take it out, with the maps that it alone filled."""
+def _annotate(template: Template, copies: Mapping[Named, str]) -> None:
+    """Write the annotations for these copies, by their sources, and take all others out; where nothing is left, with
+    the maps that they alone filled."""
     metadata = template.get("metadata")
-    if points:
+    before = _annotations(template)
+    ours = [key for key in before if key.startswith(VERSION)]
+    for key in ours:
+        del before[key]
+    if copies:
         if not isinstance(metadata, dict):
             metadata = template["metadata"] = {}
-        annotations = metadata.get("annotations")
-        if not isinstance(annotations, dict):
-            annotations = metadata["annotations"] = {}
-        annotations[VERSIONS] = json.dumps(points, sort_keys=True, separators=(",", ":"))
-        return
-    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(annotations, dict) or VERSIONS not in annotations:
-        return
-    del annotations[VERSIONS]
-    if not annotations:
-        del metadata["annotations"]
-    if not metadata:
-        del template["metadata"]
-
-
-_decode: Final = msgspec.json.Decoder(dict[str, str]).decode
+        if not isinstance(metadata.get("annotations"), dict):
+            metadata["annotations"] = {}
+        for (kind, source), name in sorted(copies.items()):
+            key, value = annotation_of(kind, source, name)
+            metadata["annotations"][key] = value
+    elif ours and isinstance(metadata, dict):
+        if not before:
+            del metadata["annotations"]
+        if not metadata:
+            del template["metadata"]

@@ -33,7 +33,6 @@ from msgspec import Struct, field
 
 from reroll.core.applied import APPLIED, CONFIG, PREFIX, RESTARTING, STANDS_IN_FOR
 from reroll.core.durations import format_duration, parse_duration
-from reroll.core.pointing import VERSIONS
 from reroll.core.records import ConfigKind
 from reroll.core.selector import ALL_KINDS, Selector, parse_items
 
@@ -52,7 +51,7 @@ SETTINGS: Final = (AUTO, FOLLOW, IGNORE, SEARCH, MODE, SETTLE, ON_CREATE, ON_DEL
 """What a workload or a namespace can set."""
 ON_CONFIG: Final = (MATCH, SHARE_WITH)
 """What only a ConfigMap or Secret can set; `ignore` is for both."""
-MARKS: Final = (APPLIED, CONFIG, RESTARTING, STANDS_IN_FOR, VERSIONS)
+MARKS: Final = (APPLIED, CONFIG, RESTARTING, STANDS_IN_FOR)
 """What reroll writes itself: never policy."""
 
 MODES: Final = ("rollout", "restart", "version")
