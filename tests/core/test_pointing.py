@@ -52,8 +52,8 @@ def text(template: Json) -> str:
 
 def test_each_place_that_a_container_reads_names_the_copy() -> None:
     found = pointed(a_template(), V1)
-    assert text(found).count('"app-v1"') == 4
-    assert text(found).count('"db-v1"') == 4
+    assert text(found["spec"]).count('"app-v1"') == 4
+    assert text(found["spec"]).count('"db-v1"') == 4
     left = found["spec"]
     assert left["imagePullSecrets"] == [{"name": "db"}], "the kubelet reads it, and later pods do too"
     assert left["volumes"][4]["csi"]["nodePublishSecretRef"] == {"name": "db"}
