@@ -79,7 +79,7 @@ def become(command: dict[str, Any], streams: list[int]) -> None:
 
 def anew(stream: TextIO) -> TextIO:
     """The same with nothing in its buffer, and with Python's own choice of how to read or write it."""
-    binary = open(stream.fileno(), "rb" if stream.readable() else "wb", closefd=False)
+    binary = open(stream.fileno(), "rb" if stream.readable() else "wb", closefd=False)  # noqa: SIM115
     return TextIOWrapper(binary, encoding=stream.encoding, errors=stream.errors)
 
 
