@@ -42,7 +42,8 @@ WORKERS ?= $(if $(KUBECONFIG)$(REROLL_TEST_KUBECONFIG)$(findstring --context,$(A
 # How long all tests may take; then it is told which still run, and they are ended, with all that they started.
 LIMIT ?= 30m
 # A worker that dies is not replaced: xdist would give its test to the next one, which dies of it too, and so on.
-SPREAD = --numprocesses=$(WORKERS) --dist=loadfile --max-worker-restart=0
+# The files come in our order, the longest first (tests/conftest.py); xdist's own goes by the number of tests.
+SPREAD = --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --max-worker-restart=0
 # Where all tests run, branches of the controller are counted, and BRANCHES percent of them have to be taken.
 BRANCHES ?= 0
 COVERAGE = $(if $(ARGS),,--cov --cov-report=)

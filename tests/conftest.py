@@ -33,6 +33,20 @@ CLUSTER_PY = Path(__file__).resolve().parent.parent / "devcluster" / "cluster.py
 # The exit code of cluster.py when there is no Go, or one too old.
 NO_GO = 3
 STOP_SECONDS = 30
+LONGEST = (
+    "tests/stateful/test_at_rest.py",
+    "tests/interleavings/test_people.py",
+    "tests/interleavings/test_faults.py",
+    "tests/controller/test_what_runs.py",
+    "tests/manifests/test_recipes.py",
+    "tests/insight/test_simulate_real.py",
+    "tests/contract/test_rollouts.py",
+    "tests/demo/test_demo.py",
+    "tests/deploy/test_install.py",
+    "tests/cli/test_generate_cluster.py",
+    "tests/core/test_decide.py",
+)
+"""Files whose tests take longest, in this order: one that came last would leave the other processes idle."""
 BUILD_CODE = pytest.StashKey[int]()
 
 
@@ -101,10 +115,12 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses the cluster, so that `-m 'not cluster'` leaves it out."""
+    """Mark what uses the cluster, so that `-m 'not cluster'` leaves it out; and begin with the longest files."""
     for item in items:
         if _uses_cluster(item):
             item.add_marker("cluster")
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

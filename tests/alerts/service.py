@@ -59,7 +59,8 @@ class Service:
         assert self._http is not None
         self.released.set()
         self._server.close()
-        await self._http.shutdown(1.0)
+        # For answers that were held until now. A connection that a client keeps would be waited for in vain.
+        await self._http.shutdown(0.1)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.received.append(Received(request.path_qs, await request.read(), dict(request.headers)))

@@ -7,6 +7,9 @@ import pytest
 from tests.interleavings.play import Flavour
 from tests.interleavings.run import play_many, seeds
 
+# Counting branches makes a play twice as long.
+pytestmark = pytest.mark.no_cover
+
 FAULTS = Flavour(faults=True, members=2)
 EVERYTHING = Flavour(faults=True, foreign=True, members=2)
 CLASSES = FAULTS._replace(kinds=("deployments", "statefulsets"), classes=True)

@@ -22,6 +22,9 @@ from tests.interleavings import play as plays
 from tests.interleavings.play import Flavour
 from tests.interleavings.run import play, played
 
+# Counting branches makes a play twice as long.
+pytestmark = pytest.mark.no_cover
+
 Break = Callable[[pytest.MonkeyPatch], None]
 
 ENOUGH = 400

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from tests.interleavings.play import Flavour
 from tests.interleavings.run import Choices, play, play_choices, play_many, played, seeds
 
+# Counting branches makes a play twice as long.
+pytestmark = pytest.mark.no_cover
+
 CALM = Flavour()
 PEOPLE = Flavour(foreign=True)
 CLASSES = Flavour(kinds=("deployments", "statefulsets"), classes=True, foreign=True)
