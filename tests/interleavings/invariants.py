@@ -145,6 +145,8 @@ def _told(play: Play, workload: WorkloadId, found: Object, since: float) -> bool
     # That new pods could not start is told once, however often the content changes meanwhile.
     of_rolls = [said for said in heard if said.reason in ("Rolled", "NotRolled")]
     last = max(of_rolls, key=lambda said: said.at, default=None)
+    if last is not None and found["spec"].get("paused") and last.reason == "Rolled" and "paused" in last.note:
+        return True  # what was changed and put back since then has changed nothing of that
     template = template_of("cronjobs" if found["kind"] == "CronJob" else "", found)
     missing = any(not use.optional and play.ledger.content(use) is None for use in uses(template))
     return last is not None and last.reason == "NotRolled" and missing
