@@ -258,7 +258,7 @@ class ConfigObjects:
             arrived=arrived,
             ignored=self._selected is not None and not self._selected(meta.labels or {}),
             immutable=bool(obj.immutable),
-            suffix=self._suffix(obj),
+            suffix=self._suffix(obj) if self._listener.followed(config) else "",
         )
         was_outdated = config in self._outdated
         self._outdated.discard(config)
@@ -391,10 +391,17 @@ class ConfigObjects:
 
     # --- what those who follow it tell -------------------------------------------------------------
 
-    def follow(self, config: ConfigId) -> None:
-        """Somebody follows it: its content is wanted, if it is there and was not read, or not in this version."""
-        if self.state(config) in (UNREAD, DOUBTFUL, OUTDATED):
+    def follow(self, config: ConfigId, *, in_versions: bool = False) -> None:
+        """Somebody follows it: its content is wanted, if it is there and was not read, or not in this version.
+        `in_versions`: and if the name of its version is not known."""
+        if self.state(config) in (UNREAD, DOUBTFUL, OUTDATED) or (in_versions and self._is_unnamed(config)):
             self._listener.want(config)
+
+    def _is_unnamed(self, config: ConfigId) -> bool:
+        """Was it seen while nobody followed it, so that the name of a version of it is not known?"""
+        state = self._held[config.kind].get(config.namespace, {}).get(config.name)
+        named = config.kind != "configmap" or self._suffix is _no_suffix
+        return not named and isinstance(state, ConfigRecord) and not state.suffix
 
     def unfollow(self, config: ConfigId) -> None:
         """Nobody follows it any longer: nobody is left to be told that it was seen to go, or whose record casts doubt

@@ -333,7 +333,7 @@ class Store:
         self._workloads[record.id] = entry
         self._index.add(entry)
         for c in entry.consumed:
-            self.configs.follow(c.config)
+            self.configs.follow(c.config, in_versions=entry.policy.mode == "version")
         return entry
 
     def _derive_again(self, workload: WorkloadId) -> None:

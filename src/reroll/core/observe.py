@@ -340,7 +340,12 @@ def config_record(
     ignored = ignored or marked
     if previous is not None and previous.digests == joined and previous.keys == keys:
         after = replace(
-            previous, ignored=ignored, matchable=matchable, shared_with=shared_with, immutable=immutable
+            previous,
+            ignored=ignored,
+            matchable=matchable,
+            shared_with=shared_with,
+            immutable=immutable,
+            suffix=suffix or previous.suffix,
         )
         return previous if after == previous else after
     stamp = last_change(meta, _DATA_FIELDS)
