@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from reroll.app import Controller
@@ -222,11 +223,21 @@ def run(make: Callable[[], Controller]) -> None:
         await control.run()
 
     try:
-        asyncio.run(work())
+        with asyncio.Runner(loop_factory=_event_loop()) as runner:
+            runner.run(work())
     except ExceptionGroup as group:
         raise group.exceptions[0] from None
     except (ServeError, ValueError, OSError) as error:
         raise Failure(str(error), 2) from error
+
+
+def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop of a controller; None: Python's own, where there is no uvloop."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:
