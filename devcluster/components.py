@@ -39,12 +39,16 @@ CONTROLLERS_OFF = (
     "certificatesigningrequest-approving-controller",
     "certificatesigningrequest-cleaner-controller",
     "certificatesigningrequest-signing-controller",
-    "cloud-node-lifecycle-controller",
     "node-ipam-controller",
-    "node-route-controller",
-    "service-lb-controller",
     "token-cleaner-controller",
     "ttl-controller",
+)
+
+# The same, as long as they are part of it: since 1.37, clouds bring their own.
+CLOUD_CONTROLLERS_OFF = (
+    "cloud-node-lifecycle-controller",
+    "node-route-controller",
+    "service-lb-controller",
 )
 
 AUDIT_POLICY = {
@@ -202,11 +206,12 @@ def components(
         # In megabytes. It would be rotated at 100 by default, and who counts requests would lose them.
         "--audit-log-maxsize=100000",
     ]
+    off = CONTROLLERS_OFF + (CLOUD_CONTROLLERS_OFF if release.minor < 37 else ())
     controller_manager = [
         f"--kubeconfig={layout.kubeconfig_of('system:kube-controller-manager')}",
         f"--service-account-private-key-file={pki / 'service-account.key'}",
         f"--root-ca-file={pki / 'ca.crt'}",
-        f"--controllers=*,{','.join('-' + name for name in CONTROLLERS_OFF)}",
+        f"--controllers=*,{','.join('-' + name for name in off)}",
         "--leader-elect=false",
         "--secure-port=0",
         "--profiling=false",
