@@ -685,3 +685,24 @@ class TestProperties:
             assert len(set(before)) == len(before), "a flow had two turns while the new one waited"
 
         in_virtual_time(check)
+
+
+def test_what_is_delayed_becomes_ready_on_a_loop_that_counts_in_milliseconds() -> None:
+    """uvloop rounds: it rings early, and gives for what is due within half a millisecond a handle without a time."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def work() -> list[int]:
+        queue: Queue[int] = Queue()
+        loop, got = asyncio.get_running_loop(), []
+        for number in range(300):
+            queue.add_at(number, loop.time() + 0.0001 * (number % 7) + 0.00037)
+            if number % 3 == 0:
+                got.append(await queue.get())
+                queue.done(got[-1])
+        while len(got) < 300:
+            got.append(await queue.get())
+            queue.done(got[-1])
+        return got
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert sorted(runner.run(asyncio.wait_for(work(), 20))) == list(range(300))

@@ -93,7 +93,9 @@ class Queue(Generic[K]):
         self._delayed: dict[K, tuple[float, int, Hashable]] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._number = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._rings_at = _AT_ONCE
+        """What the timer is set to. Not asked of it: a loop that rounds may give a handle that knows no time."""
         self._processing: dict[K, Hashable] = {}
         self._in_hand: dict[Hashable, int] = {}
         """Flow -> how many of its keys are in the hands of workers; without those that have none."""
@@ -338,17 +340,18 @@ class Queue(Generic[K]):
             return
         when = self._heap[0][0]
         if self._timer is not None:
-            if self._timer.when() <= when:
+            if self._rings_at <= when:
                 return
             self._timer.cancel()
+        self._rings_at = when
         self._timer = asyncio.get_running_loop().call_at(when, self._ring)
 
     def _ring(self) -> None:
-        # The loop may ring early by its clock's resolution; what it rang for is due nevertheless.
-        rang_for = self._timer.when() if self._timer is not None else _AT_ONCE
+        # The loop may ring early by its clock's resolution, which is a millisecond with uvloop; what it rang for is due
+        # nevertheless.
         self._timer = None
         now = _now()
-        due = max(now, rang_for)
+        due = max(now, self._rings_at)
         while self._heap and self._heap[0][0] <= due:
             _, number, key = heapq.heappop(self._heap)
             entry = self._delayed.get(key)
