@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -376,12 +376,17 @@ def guard(name: str = "reroll-only-annotates") -> str:
     return found
 
 
-def used(cluster: Cluster, since: int) -> dict[str, set[tuple[str, str, str]]]:
-    """Namespace -> the (group, resource, verb) that the service account asked for, and got."""
+def used(
+    cluster: Cluster, since: int, *, only: Collection[str] | None = None
+) -> dict[str, set[tuple[str, str, str]]]:
+    """Namespace -> the (group, resource, verb) that the service account asked for, and got. `only`: in these namespaces,
+    because in others that go away nothing can be created."""
     found: dict[str, set[tuple[str, str, str]]] = {}
     requests = cluster.requests_of(USER)[since:]
     assert requests
     for event in requests:
+        if only is not None and (event.get("objectRef") or {}).get("namespace", "") not in only:
+            continue
         assert event["responseStatus"]["code"] not in (401, 403), (event["verb"], event["requestURI"])
         about = event.get("objectRef")
         if about is None:
