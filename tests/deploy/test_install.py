@@ -379,8 +379,8 @@ def guard(name: str = "reroll-only-annotates") -> str:
 def used(
     cluster: Cluster, since: int, *, only: Collection[str] | None = None
 ) -> dict[str, set[tuple[str, str, str]]]:
-    """Namespace -> the (group, resource, verb) that the service account asked for, and got. `only`: in these namespaces,
-    because in others that go away nothing can be created."""
+    """Namespace -> the (group, resource, verb) that the service account asked for, and got. `only`: in these
+    namespaces, because in others that go away nothing can be created."""
     found: dict[str, set[tuple[str, str, str]]] = {}
     requests = cluster.requests_of(USER)[since:]
     assert requests
