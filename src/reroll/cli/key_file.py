@@ -30,7 +30,12 @@ def key_of(path: str | None) -> DigestKey | None:
 
 async def key_in(client: Client, home: str) -> DigestKey | None:
     """That of the installation, from one of its usual namespaces or from `home`; None: it can be read in none."""
+    return await key_at(client, None, "reroll-digest-key", home)
+
+
+async def key_at(client: Client, namespace: str | None, name: str, home: str) -> DigestKey | None:
+    """The same from the Secret of this name; `namespace`: where it is, if it is not in one of the usual ones."""
     from reroll.controller.digest_key import key_places
     from reroll.insight.simulation.capture import find_key
 
-    return await find_key(client, key_places("reroll-digest-key", home))
+    return await find_key(client, [(namespace, name)] if namespace else key_places(name, home))

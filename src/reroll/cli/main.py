@@ -12,17 +12,21 @@ from reroll import __version__
 from reroll.cli.apply import apply
 from reroll.cli.controller import controller
 from reroll.cli.demo import demo
+from reroll.cli.diff import diff
 from reroll.cli.explain import explain
 from reroll.cli.generate import generate
+from reroll.cli.history import history
 from reroll.cli.lint import lint
 from reroll.cli.migrate import migrate
 from reroll.cli.reloader import app as reloader
 from reroll.cli.restart import restart
+from reroll.cli.rollback import rollback
 from reroll.cli.sandbox import sandbox
 from reroll.cli.simulate import simulate
 from reroll.cli.snapshot import snapshot
 from reroll.cli.stale import stale
 from reroll.cli.stamp import stamp
+from reroll.cli.unversion import unversion
 
 _CANT_WRITE = (errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -37,17 +41,21 @@ for _command in (
     apply,
     controller,
     demo,
+    diff,
     explain,
     generate,
+    history,
     lint,
     migrate,
     reloader,
     restart,
+    rollback,
     sandbox,
     simulate,
     snapshot,
     stale,
     stamp,
+    unversion,
 ):
     app.command(_command)
 app.register_install_completion_command(name="--install-completion")

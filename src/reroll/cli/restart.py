@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from reroll.core.records import WorkloadId
     from reroll.core.selector import Selector
 
 
@@ -96,8 +95,9 @@ def restart(
     from reroll.cli.failure import Failure
     from reroll.cli.following import summary, view
     from reroll.cli.output import dump
-    from reroll.cli.workloads import scopes_of
+    from reroll.cli.workloads import scopes_of, workloads_of
     from reroll.core.durations import parse_duration
+    from reroll.core.kinds import KINDS
     from reroll.core.labels import LabelSelector
     from reroll.kube.client import Client
     from reroll.kube.config import load_config
@@ -131,7 +131,7 @@ def restart(
     scopes = scopes_of(namespace, all_namespaces, cluster.namespace)
     wanted = Wanted(
         scopes=scopes,
-        names=_named(workloads, scopes),
+        names=workloads_of(workloads, scopes, KINDS),
         labels=selector,
         consumers_of=selectors,
         only_stale=only_stale,
@@ -180,24 +180,4 @@ def _selectors(words: Sequence[str]) -> tuple[Selector, ...]:
                 f"--consumers-of {word!r}: {why}; write configmap/NAME, secret/NAME or configmap/NAME#KEY", 2
             )
         found += items.selectors
-    return tuple(found)
-
-
-def _named(words: Sequence[str], scopes: Sequence[str]) -> tuple[WorkloadId, ...]:
-    """The workloads that are named as KIND/NAME, of any kind that reroll knows."""
-    from reroll.cli.failure import Failure
-    from reroll.core.kinds import KINDS, find_kind
-    from reroll.core.records import WorkloadId
-
-    if words and len(scopes) != 1:
-        raise Failure(f"{words[0]} is of one namespace: name it with -n, and only it", 2)
-    found: dict[WorkloadId, None] = {}
-    for word in words:
-        kind_word, slash, name = word.partition("/")
-        kind = find_kind(kind_word, KINDS)
-        if not slash or not name or "/" in name or kind is None:
-            raise Failure(
-                f"{word!r} is no workload: write KIND/NAME, such as deployment/web, sts/db or ds/agent", 2
-            )
-        found[WorkloadId(kind.id, scopes[0], name)] = None
     return tuple(found)

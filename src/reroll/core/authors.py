@@ -18,6 +18,8 @@ PERSONS: Final = (
     "Mozilla",  # a browser: the consoles of OpenShift and Rancher
     "dashboard",
     "headlamp",
+    "reroll-rollback",  # the commands, not the controller
+    "reroll-unversion",
     "argocd-controller",  # Argo CD writes a rollback and a sync under one name
 )
 """Field managers by which a person works, each also with a hyphen and more after it (``kubectl-edit``). Where one of

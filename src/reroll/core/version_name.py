@@ -14,10 +14,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from reroll.core.suffix_hash import LENGTH, encode, suffix_hash, wrapped_base64
+from reroll.core.suffix_hash import ALPHABET, LENGTH, encode, suffix_hash, wrapped_base64
 
 LONGEST: Final = 253
 """Characters of the longest name of a ConfigMap or Secret."""
+
+LENGTHS: Final = (LENGTH, 16, 26)
+"""Characters of a suffix: longer ones where shorter ones belong to other content."""
 
 _SHORT: Final = 8
 """Hexadecimal digits that stand for the rest of a name that is cut."""
@@ -54,6 +57,12 @@ def is_version(name: str, source: str, suffix: str) -> bool:
     was taken by other content?"""
     plain = copy_name(source, suffix)
     return name == plain or (name.startswith(plain) and len(name) > len(plain) >= LENGTH)
+
+
+def can_be_version(name: str, source: str) -> bool:
+    """Can `name` be that of some version of `source`?"""
+    suffix = name.rpartition("-")[2]
+    return len(suffix) in LENGTHS and set(suffix) <= set(ALPHABET) and copy_name(source, suffix) == name
 
 
 def _as_generated(value: str) -> str:

@@ -13,16 +13,16 @@ import msgspec
 from msgspec import Struct
 
 from reroll.core.decision import Decision
-from reroll.core.digests import DigestKey, secret_digests
+from reroll.core.digests import DigestKey
 from reroll.core.kinds import WorkloadKind
 from reroll.core.marks import MarkStyle
 from reroll.core.policy import Policy
 from reroll.core.records import ConfigId, WorkloadId, WorkloadRecord
-from reroll.core.version_name import config_map_suffix, secret_suffix
 from reroll.kube.client import MERGE_PATCH
 from reroll.kube.errors import ApiError, Conflict
 from reroll.kube.ports import Server, Writer
 from reroll.kube.resources import Resource
+from reroll.versions.make import suffix_of
 
 
 class Api(Server, Writer, Protocol):
@@ -67,10 +67,7 @@ class Subject(Struct, frozen=True):
 
     def suffix(self, config: ConfigId, obj: Mapping[str, Any], length: int) -> str:
         """The suffix of the version of a ConfigMap or Secret with the content of this object, as the API has it."""
-        if config.kind == "secret":
-            keys, digests = secret_digests(config.namespace, config.name, obj.get("data"), self.key)
-            return secret_suffix(keys, digests, length)
-        return config_map_suffix(obj.get("data"), obj.get("binaryData"), length)
+        return suffix_of(config, obj, length, self.key)
 
     @property
     def path(self) -> str:

@@ -8,8 +8,8 @@ or the patch is refused, is found again by the next try: equal content has an eq
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 
@@ -17,34 +17,22 @@ from reroll.core.applied import APPLIED, encode
 from reroll.core.decision import Decision
 from reroll.core.pointing import Named, named, pointed
 from reroll.core.records import ConfigId
-from reroll.core.version_name import copy_name
-from reroll.kube.errors import AlreadyExists, Forbidden, Invalid, NotFound
-from reroll.kube.resources import CONFIG_MAPS, SECRETS
+from reroll.core.version_name import LENGTHS, copy_name
+from reroll.kube.errors import Forbidden, Invalid, NotFound
 from reroll.modes import pause as pausing
 from reroll.modes.bodies import on_top, place
 from reroll.modes.mode import Mode, Outcome, Patch, Subject, Wait
-from reroll.versions.copies import (
-    FAILED,
-    SOURCE,
-    UNUSED_SINCE,
-    copy_of,
-    decode_copies,
-    next_ordinal,
-    same_content,
-    source_label,
-)
+from reroll.versions.collect import RESOURCES
+from reroll.versions.copies import FAILED
+from reroll.versions.make import find_or_create, keep_from_collection
+from reroll.versions.refusal import Refused
 
-_RESOURCES: Final = {"configmap": CONFIG_MAPS, "secret": SECRETS}
-
-_METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _BELIEVED: Final = 5.0
 """Seconds for which a copy that was seen is taken to exist, and not to be held: a crowd is pointed at it by then."""
 _NEWS: Final = 0.2
 """Seconds after which the watch has told of what was read ahead of it."""
 _AGAIN: Final = 10.0
 """Seconds at least before what the server refuses is tried again."""
-_LENGTHS: Final = (10, 16, 26)
-"""Of a suffix, where shorter ones belong to other content."""
 
 
 class Version(Mode):
@@ -86,11 +74,11 @@ class Version(Mode):
         if 0 <= subject.now - at < _BELIEVED:
             return name
         short = config.short(config.namespace)
-        path = _RESOURCES[config.kind].path(config.namespace, config.name)
+        path = RESOURCES[config.kind].path(config.namespace, config.name)
         try:
             source: dict[str, Any] = msgspec.json.decode(await subject.api.get(path))
-            source["kind"] = _RESOURCES[config.kind].kind
-            if copy_name(config.name, subject.suffix(config, source, _LENGTHS[0])) != version:
+            source["kind"] = RESOURCES[config.kind].kind
+            if copy_name(config.name, subject.suffix(config, source, LENGTHS[0])) != version:
                 return Wait(f"{short} has changed again, and the watch has not told of it yet", _NEWS)
             found = await self._find_or_create(subject, config, source)
         except NotFound:
@@ -108,53 +96,26 @@ class Version(Mode):
         self, subject: Subject, config: ConfigId, source: Mapping[str, Any]
     ) -> str | Wait:
         """The name of the copy with this content. Raises ApiError."""
-        resource = _RESOURCES[config.kind]
-        for length in _LENGTHS:
-            name = copy_name(config.name, subject.suffix(config, source, length))
-            path = resource.path(config.namespace, name)
-            there = await _read(subject, path)
-            if there is None:
-                body = msgspec.json.encode(copy_of(source, name, await self._ordinal(subject, config)))
-                try:
-                    await subject.api.create(resource.path(config.namespace), body)
-                    return name
-                except AlreadyExists:
-                    there = await _read(subject, path)
-            if there is None or not same_content(there, source):
-                continue
-            annotations = there["metadata"].get("annotations") or {}
-            failed = annotations.get(FAILED)
-            if failed and failed != f"{subject.record.id.kind.lower()}/{subject.record.id.name}":
-                why = (
-                    f"{config.short(config.namespace)} is held back in its version {name}, whose rollout failed at "
-                    f"{failed}: a new content goes on, and so does reroll retry {config.short(config.namespace)}"
-                )
-                subject.tell.held(subject, why, "Point")
-                return Wait(why, at_least=_AGAIN)
-            if annotations.get(UNUSED_SINCE):
-                # Garbage collection has an eye on it, and deletes no object that was touched since it looked.
-                body = msgspec.json.encode({"metadata": {"annotations": {UNUSED_SINCE: None}}})
-                await subject.api.patch(path, body)
+        try:
+            name, there = await find_or_create(
+                subject.api, config, source, partial(subject.suffix, config, source)
+            )
+        except Refused as refused:
+            why = str(refused)
+            subject.tell.held(subject, why, "Point")
+            return Wait(why, at_least=_AGAIN)
+        if there is None:
             return name
-        why = f"the names of versions of {config.short(config.namespace)} belong to other content"
-        subject.tell.held(subject, why, "Point")
-        return Wait(why, at_least=_AGAIN)
-
-    async def _ordinal(self, subject: Subject, config: ConfigId) -> int:
-        """The ordinal of the next version of an object. Raises ApiError."""
-        resource = _RESOURCES[config.kind]
-        selector = quote(f"{SOURCE}={source_label(config.name)}", safe="")
-        path = f"{resource.path(config.namespace)}?labelSelector={selector}"
-        listed = decode_copies(await subject.api.list_page(path, accept=_METADATA), config.kind)
-        return next_ordinal([copy for copy in listed if copy.source == config.name])
-
-
-async def _read(subject: Subject, path: str) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = msgspec.json.decode(await subject.api.get(path))
-    except NotFound:
-        return None
-    return found
+        failed = (there["metadata"].get("annotations") or {}).get(FAILED)
+        if failed and failed != f"{subject.record.id.kind.lower()}/{subject.record.id.name}":
+            why = (
+                f"{config.short(config.namespace)} is held back in its version {name}, whose rollout failed at "
+                f"{failed}: a new content goes on, and so does reroll retry {config.short(config.namespace)}"
+            )
+            subject.tell.held(subject, why, "Point")
+            return Wait(why, at_least=_AGAIN)
+        await keep_from_collection(subject.api, config, there)
+        return name
 
 
 def _body(

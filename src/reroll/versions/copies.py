@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from reroll.core.records import ConfigId, ConfigKind
 from reroll.core.times import epoch
+from reroll.core.version_name import can_be_version
 
 SOURCE: Final = "reroll.dev/source"
 """Label: the name of its source; of one that is too long for a label, its beginning and a hash."""
@@ -89,7 +90,7 @@ def source_label(source: str) -> str:
 def copy_of(source: Mapping[str, Any], name: str, ordinal: int) -> dict[str, Any]:
     """The manifest of the copy of this name of a ConfigMap or Secret, as the API has that."""
     meta = source["metadata"]
-    manager, at = _last_write(meta.get("managedFields") or ())
+    manager, at = last_write(meta.get("managedFields") or ())
     annotations = {
         **_KEPT_BY_TOOLS,
         IGNORE: "true",
@@ -122,14 +123,15 @@ def same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def read_copy(obj: Mapping[str, Any], kind: ConfigKind) -> Copy | None:
     """What an object says of itself, by its metadata; None: it is no copy. Whoever may write the object can write
-    anything there, so nothing of it is believed without a look at what it is about."""
+    anything there, so nothing of it is believed without a look at what it is about. By its name above all: who names a
+    copy is found by how such names look (`garbage.names_in`), so what has the labels alone would be deleted in use."""
     meta = obj.get("metadata") or {}
     labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
     label, text = labels.get(SOURCE), labels.get(ORDINAL, "")
     if not label or not (text.isascii() and text.isdigit() and len(text) < 10):
         return None
     source = annotations.get(SOURCE_NAME) or label
-    if source_label(source) != label or source == meta.get("name"):
+    if source_label(source) != label or not can_be_version(meta.get("name", ""), source):
         return None
     return Copy(
         config=ConfigId(kind, meta.get("namespace", ""), meta.get("name", "")),
@@ -151,7 +153,7 @@ def next_ordinal(copies: Iterable[Copy]) -> int:
     return max((copy.ordinal for copy in copies), default=0) + 1
 
 
-def _last_write(managed: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+def last_write(managed: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """The field manager that last wrote the content of an object, and when; ("", "") where that does not tell."""
     found = ("", "")
     for entry in managed:
