@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -10,10 +11,14 @@ from typing import Any
 import pytest
 
 from reroll.core.kinds import WORKLOAD_KINDS
+from reroll.core.records import ConfigId
 from reroll.core.suffix_hash import suffix_hash
+from reroll.kube.client import Client
+from reroll.kube.config import load_config
 from reroll.kube.resources import REPLICA_SETS
 from reroll.versions.collect import collect
 from reroll.versions.garbage import Plan
+from reroll.versions.hold import let_go
 from tests.conftest import Kubectl
 from tests.controller.conftest import NewWorkload, Stage
 
@@ -254,6 +259,25 @@ async def test_a_restart_of_the_controller_makes_and_rolls_nothing(
         assert await play.copies() == [first]
 
 
+async def test_in_another_mode_by_now_it_is_pointed_back_at_its_sources(
+    stage: Stage, play: Play, new_workload: NewWorkload
+) -> None:
+    async with stage.controller() as control:
+        await stage.config_map("app", {"a": "1"})
+        await stage.create(new_workload("web", annotations=MODE, container=ENV))
+        await play.pointed()
+        await stage.patch("Deployment", "web", {"metadata": {"annotations": {"reroll.dev/mode": "rollout"}}})
+        await stage.quiet(control)
+        assert await stage.rollouts("web") == 1, "the copy has what the source has"
+        await stage.set("ConfigMap", "app", {"a": "2"})
+        await stage.rolled("web", 2)
+        await stage.quiet(control)
+        assert await play.names() == "app"
+        annotations = (await play.template())["metadata"]["annotations"]
+        assert not [key for key in annotations if key.startswith("version.reroll.dev/")]
+        assert await stage.rollouts("web") == 2
+
+
 class TestGarbage:
     """One pass after the other, at times of the test's choosing."""
 
@@ -341,6 +365,14 @@ async def test_a_version_whose_rollout_failed_goes_no_further(
         await stage.adopted("api")
         await stage.until(lambda: held(stage, "api"), "nobody was told that it waits")
         assert await play.names("api") == "app"
+        api = Client(load_config(kubeconfig=str(stage.kubeconfig)))
+        async with api:
+            [released] = await let_go(api, ConfigId("configmap", stage.namespace, "app"))
+        assert released.config.name == second
+        # It is tried again after ten seconds or more.
+        async with asyncio.timeout(40):
+            while await play.names("api") != second:  # noqa: ASYNC110 - it is on a server
+                await asyncio.sleep(0.2)
         await stage.set("ConfigMap", "app", {"a": "2"})
         third = await play.pointed(second, "api")
         assert (await play.copy(third))["data"] == {"a": "2"}, "another content goes on"

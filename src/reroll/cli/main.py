@@ -20,6 +20,7 @@ from reroll.cli.lint import lint
 from reroll.cli.migrate import migrate
 from reroll.cli.reloader import app as reloader
 from reroll.cli.restart import restart
+from reroll.cli.retry import retry
 from reroll.cli.rollback import rollback
 from reroll.cli.sandbox import sandbox
 from reroll.cli.simulate import simulate
@@ -49,6 +50,7 @@ for _command in (
     migrate,
     reloader,
     restart,
+    retry,
     rollback,
     sandbox,
     simulate,

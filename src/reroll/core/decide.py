@@ -31,7 +31,7 @@ from reroll.core.records import (
     WorkloadRecord,
 )
 from reroll.core.roll import cannot_start, decided_at, how_to_roll, latest, roll
-from reroll.core.versioned import point, told, unpointed, with_versions
+from reroll.core.versioned import names_present_versions, point, told, unpointed, with_versions
 from reroll.core.what_runs import what_runs
 
 
@@ -120,7 +120,7 @@ def _stale(
         )
     proof: Proof | None = None
     if _rolled_since(w, stale):
-        proof = prove(w, s.progress, s.pods, latest(stale))
+        proof = _proof(s, latest(stale))
         rolled = "another client changed its pod template after that"
         if not isinstance(proof, Old) or w.template_change.willed:
             return by_another(s, proof, record, f"{changes}; {rolled}", since=latest(stale))
@@ -142,6 +142,14 @@ def _stale(
     if blocked:
         return cannot_start(changes, blocked, stale, notes)
     return roll(s, changes, stale, after, since=latest(stale), notes=notes)
+
+
+def _proof(s: Situation, since: float) -> Proof:
+    """What another client's rollout is worth. Where its template names the versions with the present content, that is
+    what all pods of it read, whenever they were created."""
+    if s.progress is not None and s.progress.complete and names_present_versions(s):
+        return New()
+    return prove(s.workload, s.progress, s.pods, since)
 
 
 def _compare(
@@ -273,7 +281,7 @@ def _settled(
         since = max(since, float(before.since)) if since else 0.0
         if unproved and not changes:
             since = w.template_change.stamp
-        proof = prove(w, s.progress, s.pods, since)
+        proof = _proof(s, since)
         listed = "; ".join(change.describe(w.id.namespace) for change in changes)
         reason = "another client changed its pod template"
         if superseded:

@@ -58,9 +58,15 @@ def roll(
         mark=mark,
         how=how,
         pause=pause,
-        notes=notes + _SAYS.get(how, ()),
+        notes=notes + _says(s, how),
         ask_pods=s.pods is None and not again and not all(change.change.live for change in stale),
     )
+
+
+def _says(s: Situation, how: How) -> tuple[str, ...]:
+    if how is How.VERSION and s.policy.mode != "version":
+        return ("it is pointed back at what it was pointed at versions of",)
+    return _SAYS.get(how, ())
 
 
 def decided_at(s: Situation) -> int:
@@ -110,13 +116,18 @@ def how_to_roll(s: Situation) -> How:
     kind = s.kind
     if kind is JOB:
         return How.AGAIN
-    if s.policy.mode == "version" and s.workload.template_of is None:
+    if s.workload.template_of is None and (s.policy.mode == "version" or _names_copies(s)):
         return How.VERSION
     if kind is CRON_JOB:
         return How.INSTANTIATE if s.policy.instantiate else How.TEMPLATE
     if s.policy.mode == "restart" or s.workload.template_of is not None:
         return How.RESTART_AT if kind.restart_at else How.EVICT
     return How.TEMPLATE
+
+
+def _names_copies(s: Situation) -> bool:
+    """Was it in the mode `version`, so that its template has to be pointed back at what it is to read?"""
+    return any(each.copy for c in s.consumed for each in c.references)
 
 
 def _pause(s: Situation, how: How) -> float | None:

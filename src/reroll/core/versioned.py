@@ -30,7 +30,7 @@ def with_versions(s: Situation, applied: Applied, *, moved: bool) -> Applied:
     `moved`: the template is pointed at all of them with it. A copy that it names by an earlier decision stays, as long
     as what counts of it is the same.
     """
-    if how_to_roll(s) is not How.VERSION:
+    if not _in_versions(s):
         return applied if not applied.versions else replace(applied, versions={})
     before = s.workload.applied
     versions: dict[str, str] = {}
@@ -55,7 +55,7 @@ def with_versions(s: Situation, applied: Applied, *, moved: bool) -> Applied:
 
 def unpointed(s: Situation) -> tuple[str, ...]:
     """What its template names itself, and not by a version (`ConfigId.short`). Empty in other modes."""
-    if how_to_roll(s) is not How.VERSION:
+    if not _in_versions(s):
         return ()
     home = s.workload.id.namespace
     return tuple(
@@ -63,6 +63,22 @@ def unpointed(s: Situation) -> tuple[str, ...]:
         for c, state in _sources(s)
         if "" in _copies(c) and suffix_of(c.config.kind, state)
     )
+
+
+def names_present_versions(s: Situation) -> bool:
+    """Does its template name, for all that it consumes, the versions with the present content?"""
+    if not _in_versions(s):
+        return False
+    known = dict(_sources(s))
+    return bool(known) and all(
+        c in known
+        and all(is_version(name, c.config.name, suffix_of(c.config.kind, known[c])) for name in _copies(c))
+        for c in s.consumed
+    )
+
+
+def _in_versions(s: Situation) -> bool:
+    return s.policy.mode == "version" and how_to_roll(s) is How.VERSION
 
 
 def point(
@@ -98,7 +114,7 @@ def point(
 
 def behind(s: Situation, applied: Applied | None) -> dict[str, str]:
     """What its template names in another version than has the recorded content, and which: somebody put it there."""
-    if applied is None or how_to_roll(s) is not How.VERSION:
+    if applied is None or not _in_versions(s):
         return {}
     found: dict[str, str] = {}
     for c, _ in _sources(s):

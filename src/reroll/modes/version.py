@@ -58,6 +58,14 @@ class Version(Mode):
             if isinstance(made, Wait):
                 return made
             wanted[config.kind, config.name] = made
+        for (kind, source), name in present.items():
+            short = ConfigId(kind, home, source).short(home)
+            if (
+                name != source
+                and short in decision.applied.configs
+                and short not in decision.applied.versions
+            ):
+                wanted[kind, source] = source  # the workload is in another mode by now
         subject.tell.held(subject, "")
         return Patch(_body(subject, decision, template, wanted))
 

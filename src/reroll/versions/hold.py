@@ -6,15 +6,17 @@ shows it.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 import structlog
 
 from reroll.core.follow import Outcome
-from reroll.core.records import WorkloadId, WorkloadRecord
+from reroll.core.records import ConfigId, WorkloadId, WorkloadRecord
 from reroll.kube.errors import ApiError
-from reroll.kube.ports import Patcher
-from reroll.versions.collect import RESOURCES
-from reroll.versions.copies import FAILED
+from reroll.kube.ports import Lister, Patcher
+from reroll.versions.collect import RESOURCES, list_copies
+from reroll.versions.copies import FAILED, Copy, source_label
 
 log = structlog.get_logger("reroll.versions")
 
@@ -33,6 +35,21 @@ async def hold(api: Patcher, record: WorkloadRecord, outcome: Outcome) -> None:
             log.warning(
                 "a version was not held", version=f"{kind}/{record.id.namespace}/{name}", error=str(error)
             )
+
+
+class Releaser(Lister, Patcher, Protocol):
+    """What is asked of the API server."""
+
+
+async def let_go(api: Releaser, source: ConfigId) -> list[Copy]:
+    """Hold no version of this object any longer; gives those that were held, as they were. Raises ApiError."""
+    copies = await list_copies(api, [source.namespace], [source.kind], source=source_label(source.name))
+    held = [copy for copy in copies if copy.failed and copy.source == source.name]
+    for copy in held:
+        metadata = {"annotations": {FAILED: None}, "uid": copy.uid}
+        path = RESOURCES[copy.config.kind].path(copy.config.namespace, copy.config.name)
+        await api.patch(path, msgspec.json.encode({"metadata": metadata}))
+    return held
 
 
 def _words(workload: WorkloadId) -> str:
