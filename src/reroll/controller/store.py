@@ -139,7 +139,10 @@ class Store:
         """Remember an adoption before it is written: what changes from here on is a change."""
         entry = self._workloads.get(workload)
         if entry is not None and entry.record.applied is None:
-            record = replace(entry.record, applied=applied, unsaved=True, applied_problem="")
+            # What its pods read is what is recorded, from here on (`core.started.created_with`).
+            record = replace(
+                entry.record, applied=applied, unsaved=True, applied_problem="", started_with=None
+            )
             self._workloads[workload] = replace(entry, record=record)
 
     # --- config objects ------------------------------------------------------------------------------

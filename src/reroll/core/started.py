@@ -54,7 +54,8 @@ def created_with(
     home = w.id.namespace
     configs: dict[str, AppliedKeys] = {}
     for c in followed(consumed, states, home)[0]:
-        _read(configs, c, states[c.config], home)
+        if c.config.kind != "secretproviderclass":  # what other pods have mounted tells nothing of new ones
+            _read(configs, c, states[c.config], home)
     return Applied(w.template_hash, key_id, configs)
 
 
