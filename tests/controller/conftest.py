@@ -178,16 +178,6 @@ class Stage:
 
         await self.until(is_complete, f"the rollout of {name} has not ended")
 
-    async def observed(self, name: str) -> None:
-        """Wait until the Deployment's controller has observed its newest spec."""
-
-        async def is_observed() -> bool:
-            found = await self.get("Deployment", name)
-            seen = found.get("status", {}).get("observedGeneration", 0)
-            return bool(seen >= found["metadata"]["generation"])
-
-        await self.until(is_observed, f"the controller of {name} has not observed it")
-
     async def rolled(self, name: str, times: int, kind: str = "Deployment") -> None:
         """Wait until the template was changed this often, no more, no less, in all."""
 
