@@ -128,7 +128,7 @@ def behind(s: Situation, applied: Applied | None) -> dict[str, str]:
 
 def told(s: Situation, decision: Decision) -> Decision:
     """The same decision, saying so where pods run an older version on purpose: the source is ahead of it."""
-    if decision.kind not in (Kind.RECORD, Kind.SKIP):
+    if decision.kind not in (Kind.RECORD, Kind.SKIP) or s.workload.deleting:
         return decision
     older = behind(s, decision.applied if decision.kind is Kind.RECORD else s.workload.applied)
     if not older:
